@@ -1,0 +1,167 @@
+"""A run directory: what `replay`, `simulate` and `run` write and `report` reads.
+
+    config.json        everything resolved: command, policy, capacity, versions, trace sha256, seed
+    requests.parquet   a row per request, in trace order (REQUEST_COLUMNS)
+    steps.parquet      a row per step (STEP_COLUMNS); absent for `replay`, which has no clock
+    summary.json       the numbers of the tables, and `complete`: did the run reach its end
+
+Files are written to a temporary name and renamed, so a reader never sees half of one. An interrupted
+run writes the same files with `complete: false` and `requests_finished` saying how far it came.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pcache.errors import RunDirectoryError
+
+__all__ = ["REQUEST_COLUMNS", "STEP_COLUMNS", "WORLDS", "RunDirectory", "read_run", "write_run"]
+
+FORMAT_VERSION = 1
+WORLDS = ("replayed", "simulated", "measured")
+"""`summary["world"]`: cache only without a clock, discrete-event simulation, or a real GPU."""
+
+REQUEST_COLUMNS: dict[str, str] = {
+    "request_id": "the trace's id",
+    "session_id": "the trace's session, empty if none",
+    "turn": "turn within the session, from 0",
+    "counted": "False for warm-up requests: they fill the cache and stay out of every metric",
+    "prompt_tokens": "tokens of the prompt",
+    "output_tokens": "tokens generated",
+    "cached_tokens": "prompt tokens served from the cache at first admission; -1 if rejected",
+    "miss_cold_tokens": "missed: never seen before",
+    "miss_in_flight_tokens": "missed: being computed by another request at that moment",
+    "miss_evicted_tokens": "missed: was cached, is gone",
+    "miss_rounding_tokens": "missed: lost to block size or to the last-token rule",
+    "recomputed_tokens": "tokens computed again after preemptions",
+    "num_preemptions": "how often the request lost its blocks",
+    "arrival_ns": "arrival",
+    "admitted_at_ns": "first scheduled; -1 if never (also in the next two)",
+    "first_token_at_ns": "first output token on the host",
+    "finished_at_ns": "last output token on the host",
+    "queue_ms": "first scheduled - arrival; NaN if it did not happen (also below)",
+    "ttft_ms": "first output token - arrival",
+    "tpot_ms": "(last - first token) / (output tokens - 1); NaN for one token",
+    "e2e_ms": "finish - arrival",
+}
+"""`replay` writes the columns up to `miss_rounding_tokens`; the others write all."""
+
+STEP_COLUMNS: dict[str, str] = {
+    "planned_at_ns": "when the step was planned",
+    "launched_at_ns": "when it began to run",
+    "duration_ns": "how long it ran",
+    "prefill_tokens": "prompt tokens computed",
+    "decode_tokens": "requests that decoded one token",
+    "context_tokens": "KV tokens read by attention, cached and new, summed over requests",
+    "num_running": "requests admitted and not finished",
+    "num_waiting": "requests queued",
+    "pinned_blocks": "blocks held by running requests",
+    "cached_blocks": "blocks matchable and not held: what eviction may take",
+    "evicted_blocks": "blocks evicted while planning this step",
+    "num_preemptions": "requests preempted while planning this step",
+}
+
+SUMMARY_FIELDS: dict[str, str] = {
+    "world": "one of WORLDS",
+    "label": "short name of the configuration, as in tables, e.g. `radix` or `hash/16`",
+    "complete": "false if interrupted",
+    "num_requests": "requests in the trace slice, warm-up included",
+    "requests_finished": "requests that finished",
+    "requests_rejected": "requests that can never fit",
+    "requests_counted": "requests in the metrics",
+    "prompt_tokens": "prompt tokens looked up (rejected ones included)",
+    "cached_tokens": "of them served from the cache",
+    "hit_rate": "cached_tokens / prompt_tokens",
+    "hit_rate_request_mean": "mean over requests of cached / prompt",
+    "miss_cold": "share of prompt tokens, likewise miss_in_flight, miss_evicted, miss_rounding",
+    "ttft_mean_ms": "also ttft_p50_ms, ttft_p90_ms, ttft_p99_ms",
+    "tpot_mean_ms": "also tpot_p50_ms, tpot_p90_ms, tpot_p99_ms",
+    "queue_mean_ms": "also queue_p50_ms, queue_p90_ms, queue_p99_ms",
+    "e2e_mean_ms": "also e2e_p50_ms, …",
+    "throughput_tokens_per_s": "output tokens / (last finish - first arrival)",
+    "throughput_requests_per_s": "finished requests / the same span",
+    "goodput_requests_per_s": "of them those meeting slo_ttft_ms and slo_tpot_ms (null: no limit)",
+    "recomputed_tokens": "tokens computed again after preemptions",
+    "num_preemptions": "preemptions",
+    "peak_kv_tokens": "most tokens' worth of blocks pinned and cached at once",
+    "peak_pinned_tokens": "most tokens' worth of blocks pinned at once",
+    "kv_capacity_tokens": "capacity (null: unlimited), likewise kv_capacity_bytes",
+    "latency_source": "`simulated: roofline h100 × llama-3.1-8b`, `simulated: profile NAME`, `measured: GPU NAME`",
+    "output_hit_tokens": "prompt tokens served from blocks that hold generated tokens",
+    "output_cached_tokens": "mean tokens of capacity holding generated tokens",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """One run as read from disk."""
+
+    path: Path
+    config: dict[str, Any]
+    summary: dict[str, Any]
+    requests: pd.DataFrame
+    steps: pd.DataFrame | None
+
+
+def write_run(
+    path: Path,
+    config: dict[str, Any],
+    summary: dict[str, Any],
+    requests: pd.DataFrame,
+    steps: pd.DataFrame | None = None,
+) -> None:
+    """Write one run directory, replacing the files of an earlier run at the same path."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "steps.parquet").unlink(missing_ok=True)
+        _replace(path / "config.json", _json({"format_version": FORMAT_VERSION, **config}))
+        for name, frame in (("requests.parquet", requests), ("steps.parquet", steps)):
+            if frame is not None:
+                partial = path / f".{name}.partial"
+                frame.to_parquet(partial, index=False)
+                partial.replace(path / name)
+        _replace(path / "summary.json", _json(summary))
+    except OSError as error:
+        raise RunDirectoryError(
+            f"{path}: cannot write the run directory ({error.strerror}); choose another --out"
+        ) from error
+
+
+def read_run(path: Path) -> RunDirectory:
+    """Read a run directory. Raises RunDirectoryError with what is missing or damaged."""
+    if not (path / "summary.json").is_file():
+        raise RunDirectoryError(
+            f"{path}: no summary.json here; give a directory that simulate, run or replay wrote"
+        )
+    try:
+        config = json.loads((path / "config.json").read_text())
+        summary = json.loads((path / "summary.json").read_text())
+        requests = pd.read_parquet(path / "requests.parquet")
+        steps_path = path / "steps.parquet"
+        steps = pd.read_parquet(steps_path) if steps_path.is_file() else None
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunDirectoryError(
+            f"{path}: damaged run directory ({reason}); run it again"
+        ) from error
+    version = config.get("format_version")
+    if version != FORMAT_VERSION:
+        raise RunDirectoryError(
+            f"{path}: format version {version!r}, this pcache reads {FORMAT_VERSION}; run it again"
+        )
+    return RunDirectory(path, config, summary, requests, steps)
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)
