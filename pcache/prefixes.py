@@ -24,9 +24,9 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 class PrefixForest(NamedTuple):
     """Static nodes, parents before children; node 0 is the root of everything.
 
-    Node n holds the tokens at depths `start[n]` ≤ t < `end[n]` of every path through it (tokens from
-    the beginning of the prompt). Request i's prompt is the path to `prompt_node[i]`; its prompt plus
-    all but the last of its output tokens is the path to `output_node[i]`.
+    Node n holds the tokens at depths `start[n]` ≤ t < `end[n]` of every path through it, counted
+    from the beginning of the prompt. Request i's prompt is the path to `prompt_node[i]`; its prompt
+    plus all but the last of its output tokens is the path to `output_node[i]`.
     """
 
     parent: I4
@@ -74,7 +74,7 @@ def separate_prompts(forest: PrefixForest) -> PrefixForest:
 def _top_down(forest: PrefixForest) -> PrefixForest:
     """Renumber so that a parent's number is smaller than its children's."""
     order = np.lexsort((forest.end, forest.start))
-    # Zero-length nodes (the root, then the salts' roots) sort first among start 0, root before salts.
+    # The sort is stable: zero-length nodes come first, the root before the salts' roots.
     rank = np.empty(len(order), np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
     return PrefixForest(
@@ -143,19 +143,19 @@ def _insert_all(
     used = 1 + num_salts  # node 1 + s is the root of salt s
     for request in range(len(prompt_tokens)):
         begin, length = offsets[request], prompt_tokens[request]
-        root = 1 + salt[request]
-        node, used = _insert(symbols, begin, symbol_tokens, length, root, used, parent, start, end,
-                             source, keys_node, keys_symbol, child_at)  # fmt: skip
-        prompt_node[request] = node
-        output_node[request] = node
-        cached_outputs = output_tokens[request] - 1
-        if cached_outputs <= 0:
-            continue
-        if offsets[request + 1] - begin > (length + symbol_tokens - 1) // symbol_tokens:
-            node, used = _insert(symbols, begin, symbol_tokens, length + cached_outputs, root, used,
-                                 parent, start, end, source, keys_node, keys_symbol, child_at)  # fmt: skip
-        else:
-            parent[used], start[used], end[used] = node, length, length + cached_outputs
+        generated = max(output_tokens[request] - 1, 0)  # the last sampled token has no KV
+        num_symbols = offsets[request + 1] - begin
+        known = num_symbols > (length + symbol_tokens - 1) // symbol_tokens
+        node = 0
+        for total in (length, length + generated if known else length):
+            node, used = _insert(
+                symbols, begin, symbol_tokens, total, 1 + salt[request], used,
+                parent, start, end, source, keys_node, keys_symbol, child_at,
+            )  # fmt: skip
+            if total == length:
+                prompt_node[request] = node
+        if generated > 0 and not known:
+            parent[used], start[used], end[used] = node, length, length + generated
             node, used = used, used + 1
         output_node[request] = node
     return used

@@ -5,8 +5,8 @@
     steps.parquet      a row per step (STEP_COLUMNS); absent for `replay`, which has no clock
     summary.json       the numbers of the tables, and `complete`: did the run reach its end
 
-Files are written to a temporary name and renamed, so a reader never sees half of one. An interrupted
-run writes the same files with `complete: false` and `requests_finished` saying how far it came.
+Files are written to a temporary name and renamed, so a reader never sees half of one. An
+interrupted run writes the same files with `complete: false` and `requests_finished` saying how far it came.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ SUMMARY_FIELDS: dict[str, str] = {
     "peak_kv_tokens": "most tokens' worth of blocks pinned and cached at once",
     "peak_pinned_tokens": "most tokens' worth of blocks pinned at once",
     "kv_capacity_tokens": "capacity (null: unlimited), likewise kv_capacity_bytes",
-    "latency_source": "`simulated: roofline h100 × llama-3.1-8b`, `simulated: profile NAME`, `measured: GPU NAME`",
+    "latency_source": "`roofline h100 × llama-3.1-8b`, `profile NAME`, `measured on GPU NAME`",
     "output_hit_tokens": "prompt tokens served from blocks that hold generated tokens",
     "output_cached_tokens": "mean tokens of capacity holding generated tokens",
 }

@@ -44,8 +44,8 @@ class Trace:
     the prompt, then, only where the trace knows the generated tokens (and symbol_tokens is 1), one
     for each output token. An output that is not known is unique to its request.
 
-    `arrival_ns` is non-decreasing and starts at or after 0. `prompt_tokens` ≥ 1, `output_tokens` ≥ 1.
-    `salts` and `classes` hold names; `salt` and `workload_class` index them (0 is "" = none). A
+    `arrival_ns` is non-decreasing and starts at or after 0. `prompt_tokens` and `output_tokens` are
+    at least 1. `salts` and `classes` hold names; `salt` and `workload_class` index them (0 is "" = none). A
     higher `priority` is more urgent. `workload_class` is the generator's or log's name for the kind
     of traffic. A request with sampling width n was expanded into n requests `ID#0` … `ID#n-1`.
     """
@@ -70,7 +70,7 @@ class Trace:
     images: list[Image] = field(default_factory=list)
     tokenizer: str = ""
     has_content: bool = True
-    """False for length-only traces: no two prompts share anything because the trace does not say."""
+    """False for length-only traces, whose prompts share nothing because the trace does not say."""
 
     def __len__(self) -> int:
         return len(self.prompt_tokens)
