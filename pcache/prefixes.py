@@ -142,8 +142,8 @@ def _insert_all(
 ) -> int:  # fmt: skip
     used = 1 + num_salts  # node 1 + s is the root of salt s
     for request in range(len(prompt_tokens)):
-        begin, length = offsets[request], prompt_tokens[request]
-        generated = max(output_tokens[request] - 1, 0)  # the last sampled token has no KV
+        begin, length = offsets[request], np.int64(prompt_tokens[request])
+        generated = max(np.int64(output_tokens[request]) - 1, 0)  # the last sampled token has no KV
         num_symbols = offsets[request + 1] - begin
         known = num_symbols > (length + symbol_tokens - 1) // symbol_tokens
         node = 0

@@ -6,7 +6,8 @@
     summary.json       the numbers of the tables, and `complete`: did the run reach its end
 
 Files are written to a temporary name and renamed, so a reader never sees half of one. An
-interrupted run writes the same files with `complete: false` and `requests_finished` saying how far it came.
+interrupted run writes the same files with `complete: false` and `requests_finished` saying how
+far it came.
 """
 
 from __future__ import annotations
