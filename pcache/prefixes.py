@@ -142,17 +142,18 @@ def _insert_all(
 ) -> int:  # fmt: skip
     used = 1 + num_salts  # node 1 + s is the root of salt s
     for request in range(len(prompt_tokens)):
-        begin, length = offsets[request], np.int64(prompt_tokens[request])
-        generated = max(np.int64(output_tokens[request]) - 1, 0)  # the last sampled token has no KV
+        begin, length = offsets[request], int(prompt_tokens[request])
+        generated = max(int(output_tokens[request]) - 1, 0)  # the last sampled token has no KV
         num_symbols = offsets[request + 1] - begin
         known = num_symbols > (length + symbol_tokens - 1) // symbol_tokens
         node = 0
-        for total in (length, length + generated if known else length):
+        for part in range(2):
+            total = length if part == 0 or not known else length + generated
             node, used = _insert(
                 symbols, begin, symbol_tokens, total, 1 + salt[request], used,
                 parent, start, end, source, keys_node, keys_symbol, child_at,
             )  # fmt: skip
-            if total == length:
+            if part == 0:
                 prompt_node[request] = node
         if generated > 0 and not known:
             parent[used], start[used], end[used] = node, length, length + generated

@@ -47,7 +47,7 @@ class Trace:
     `arrival_ns` is non-decreasing and starts at or after 0. `prompt_tokens` and `output_tokens` are
     at least 1. `salts` and `classes` hold names; `salt` and `workload_class` index them (0 is "" =
     none). A higher `priority` is more urgent. `workload_class` is the generator's or log's name for
-    the kind of traffic. A request with sampling width n was expanded into n requests `ID#0` … `ID#n-1`.
+    the kind of traffic. A request with sampling width n was expanded into n, `ID#0` … `ID#n-1`.
     """
 
     name: str
