@@ -21,11 +21,26 @@ import pandas as pd
 
 from pcache.errors import RunDirectoryError
 
-__all__ = ["REQUEST_COLUMNS", "STEP_COLUMNS", "WORLDS", "RunDirectory", "read_run", "write_run"]
+__all__ = [
+    "NOT_REACHED",
+    "REJECTED",
+    "REQUEST_COLUMNS",
+    "STEP_COLUMNS",
+    "SUMMARY_FIELDS",
+    "WORLDS",
+    "RunDirectory",
+    "read_run",
+    "write_run",
+]
 
 FORMAT_VERSION = 1
 WORLDS = ("replayed", "simulated", "measured")
 """`summary["world"]`: cache only without a clock, discrete-event simulation, or a real GPU."""
+
+REJECTED = -1
+"""`cached_tokens` of a request that can never fit. Its miss columns hold 0."""
+NOT_REACHED = -2
+"""`cached_tokens` of a request that an interrupted run had not looked up."""
 
 REQUEST_COLUMNS: dict[str, str] = {
     "request_id": "the trace's id",
@@ -34,7 +49,7 @@ REQUEST_COLUMNS: dict[str, str] = {
     "counted": "False for warm-up requests: they fill the cache and stay out of every metric",
     "prompt_tokens": "tokens of the prompt",
     "output_tokens": "tokens generated",
-    "cached_tokens": "prompt tokens served from the cache at first admission; -1 if rejected",
+    "cached_tokens": "prompt tokens from the cache at first admission; or REJECTED or NOT_REACHED",
     "miss_cold_tokens": "missed: never seen before",
     "miss_in_flight_tokens": "missed: being computed by another request at that moment",
     "miss_evicted_tokens": "missed: was cached, is gone",
@@ -80,13 +95,16 @@ SUMMARY_FIELDS: dict[str, str] = {
     "hit_rate": "cached_tokens / prompt_tokens",
     "hit_rate_request_mean": "mean over requests of cached / prompt",
     "miss_cold": "share of prompt tokens, likewise miss_in_flight, miss_evicted, miss_rounding",
+    "miss_rejected": "share of prompt tokens that belong to rejected requests",
     "ttft_mean_ms": "also ttft_p50_ms, ttft_p90_ms, ttft_p99_ms",
     "tpot_mean_ms": "also tpot_p50_ms, tpot_p90_ms, tpot_p99_ms",
+    "requests_without_tpot": "finished requests of one output token, which have no TPOT",
     "queue_mean_ms": "also queue_p50_ms, queue_p90_ms, queue_p99_ms",
     "e2e_mean_ms": "also e2e_p50_ms, …",
     "throughput_tokens_per_s": "output tokens / (last finish - first arrival)",
     "throughput_requests_per_s": "finished requests / the same span",
     "goodput_requests_per_s": "of them those meeting slo_ttft_ms and slo_tpot_ms (null: no limit)",
+    "slo_ttft_ms": "the target for goodput, likewise slo_tpot_ms",
     "recomputed_tokens": "tokens computed again after preemptions",
     "num_preemptions": "preemptions",
     "peak_kv_tokens": "most tokens' worth of blocks pinned and cached at once",
