@@ -1,0 +1,150 @@
+"""What every command prints: tables on stdout, progress and errors on stderr.
+
+The same rows come as a rich table, CSV or JSON. A table is never squeezed: columns that do not fit
+the width (80 when piped) go into further tables below, which repeat the first column.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import NoReturn
+
+import numpy as np
+import pandas as pd
+from rich.cells import cell_len
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from pcache.errors import PcacheError
+
+__all__ = ["OutputFormat", "emit", "fail", "progress"]
+
+MAX_UNWRAPPED = 24
+"""Longer texts may wrap to this width; numbers are shorter and never break."""
+
+
+class OutputFormat(StrEnum):
+    """Value of `--format`."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+def emit(
+    frame: pd.DataFrame, *, title: str = "", format: OutputFormat, notes: Sequence[str] = ()
+) -> None:
+    """Print the rows of `frame` to stdout; its index is not shown.
+
+    CSV and JSON (a list of objects, one a row) carry full precision and keep stdout clean: title
+    and notes are for readers, so notes go to stderr there.
+    """
+    if format is OutputFormat.table:
+        _print_table(frame, title, notes)
+        return
+    if format is OutputFormat.csv:
+        sys.stdout.write(frame.to_csv(index=False, lineterminator="\n"))
+    else:
+        rows = [dict(zip(frame.columns, map(_plain, row), strict=True)) for row in _rows(frame)]
+        print(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False))
+    for note in notes:
+        print(note, file=sys.stderr)
+
+
+@contextmanager
+def progress(description: str, total: float) -> Iterator[Callable[[float], None]]:
+    """A progress bar on stderr; call the yielded function with how much of `total` is done.
+
+    Silent when stderr is not a terminal. Cheap enough to be called ten thousand times a second.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _ignore
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def fail(error: PcacheError) -> NoReturn:
+    """Print the error as one line on stderr and exit with 2."""
+    print(f"pcache: error: {error}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _ignore(_done: float) -> None:
+    pass
+
+
+def _print_table(frame: pd.DataFrame, title: str, notes: Sequence[str]) -> None:
+    console = Console(highlight=False)
+    columns = [[_cell(value) for value in frame.iloc[:, at]] for at in range(frame.shape[1])]
+    widths = [_narrowest(str(frame.columns[at]), cells) for at, cells in enumerate(columns)]
+    for shown in _fold(widths, console.width):
+        table = Table(title=Text(title) if title else None, title_justify="left")
+        for at in shown:
+            numeric = pd.api.types.is_any_real_numeric_dtype(frame.dtypes.iloc[at])
+            table.add_column(
+                Text(str(frame.columns[at])),
+                justify="right" if numeric else "left",
+                min_width=widths[at],
+                overflow="fold",
+            )
+        for row in zip(*(columns[at] for at in shown), strict=True):
+            table.add_row(*row)
+        console.print(table)
+        title = ""
+    for note in notes:
+        console.print(Text(note))
+
+
+def _narrowest(header: str, cells: list[Text]) -> int:
+    """Least width that breaks no word of the header and no number, and leaves texts readable."""
+    words = max(map(cell_len, header.split()), default=0)
+    return max(words, min(max((cell.cell_len for cell in cells), default=0), MAX_UNWRAPPED))
+
+
+def _fold(widths: list[int], available: int) -> list[list[int]]:
+    """Columns of each table, such that every table fits; all begin with column 0."""
+    tables: list[list[int]] = [[]]
+    for at, width in enumerate(widths):
+        frame = sum(widths[other] + 3 for other in tables[-1]) + 1
+        if len(tables[-1]) > 1 and frame + width + 3 > available:
+            tables.append([0])
+        tables[-1].append(at)
+    return tables
+
+
+def _rows(frame: pd.DataFrame) -> Iterator[tuple[object, ...]]:
+    return frame.astype(object).itertuples(index=False, name=None)
+
+
+def _plain(value: object) -> object:
+    return None if value is None or pd.isna(value) else value  # type: ignore[call-overload]
+
+
+def _cell(value: object) -> Text:
+    value = _plain(value)
+    if value is None:
+        return Text("–")
+    if isinstance(value, (bool, np.bool_)):
+        return Text("yes" if value else "no")
+    if isinstance(value, (int, np.integer)):
+        return Text(f"{value:,}")
+    if not isinstance(value, (float, np.floating)):
+        return Text(str(value))
+    magnitude = abs(float(value))
+    digits = 0 if magnitude >= 1000 else 1 if magnitude >= 100 else 2 if magnitude >= 1 else 4
+    return Text(f"{value:,.{digits}f}")
