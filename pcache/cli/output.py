@@ -16,7 +16,7 @@ from typing import NoReturn
 import numpy as np
 import pandas as pd
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -90,18 +90,19 @@ def _ignore(_done: float) -> None:
 
 def _print_table(frame: pd.DataFrame, title: str, notes: Sequence[str]) -> None:
     console = Console(highlight=False)
-    columns = [[_cell(value) for value in frame.iloc[:, at]] for at in range(frame.shape[1])]
-    widths = [_narrowest(str(frame.columns[at]), cells) for at, cells in enumerate(columns)]
-    for shown in _fold(widths, console.width):
+    headers = [str(name) for name in frame.columns]
+    columns = [[_cell(value) for value in frame.iloc[:, at]] for at in range(len(headers))]
+    narrow = list(map(_narrowest, headers, columns))
+    for shown in _fold(narrow, console.width):
         table = Table(title=Text(title) if title else None, title_justify="left")
+        spare = console.width - _table_width([narrow[at] for at in shown])
         for at in shown:
+            natural = max(cell_len(headers[at]), *(cell.cell_len for cell in columns[at]), 0)
+            width = min(natural, narrow[at] + max(spare, 0))
+            spare -= width - narrow[at]
             numeric = pd.api.types.is_any_real_numeric_dtype(frame.dtypes.iloc[at])
-            table.add_column(
-                Text(str(frame.columns[at])),
-                justify="right" if numeric else "left",
-                min_width=widths[at],
-                overflow="fold",
-            )
+            justify: JustifyMethod = "right" if numeric else "left"
+            table.add_column(Text(headers[at]), justify=justify, width=width, overflow="fold")
         for row in zip(*(columns[at] for at in shown), strict=True):
             table.add_row(*row)
         console.print(table)
@@ -116,12 +117,16 @@ def _narrowest(header: str, cells: list[Text]) -> int:
     return max(words, min(max((cell.cell_len for cell in cells), default=0), MAX_UNWRAPPED))
 
 
+def _table_width(widths: list[int]) -> int:
+    return sum(widths) + 3 * len(widths) + 1  # a space either side and one line
+
+
 def _fold(widths: list[int], available: int) -> list[list[int]]:
     """Columns of each table, such that every table fits; all begin with column 0."""
     tables: list[list[int]] = [[]]
-    for at, width in enumerate(widths):
-        frame = sum(widths[other] + 3 for other in tables[-1]) + 1
-        if len(tables[-1]) > 1 and frame + width + 3 > available:
+    for at in range(len(widths)):
+        wider = [widths[other] for other in [*tables[-1], at]]
+        if len(tables[-1]) > 1 and _table_width(wider) > available:
             tables.append([0])
         tables[-1].append(at)
     return tables
