@@ -239,5 +239,4 @@ def summary_table(
 def _column(heading: str, values: list[float | None]) -> pd.Series[Any]:
     if heading in _COUNTS:
         return pd.Series(values, dtype="Int64")
-    scale = 100 if heading.endswith("%") else 1
-    return (pd.Series(values, dtype="float64") * scale).round(2)
+    return pd.Series(values, dtype="float64") * (100 if heading.endswith("%") else 1)
