@@ -1,0 +1,46 @@
+"""What a reader needs of a tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pcache.types import I8
+
+__all__ = ["Chat", "ChatRejected", "Tokenizer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """Messages as the chat APIs take them (`role`, `content`, …), and the tools offered."""
+
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None = None
+
+
+class ChatRejected(Exception):
+    """The chat template refuses chat number `index` of a batch."""
+
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(reason)
+        self.index, self.reason = index, reason
+
+
+class Tokenizer(Protocol):
+    """Text to token ids, always the same ids for the same text."""
+
+    name: str
+    vocab_size: int
+
+    def encode_texts(self, texts: Sequence[str]) -> list[I8]:
+        """Prompts of a completion API, with what the model wants at their start."""
+
+    def encode_chats(self, chats: Sequence[Chat]) -> list[I8]:
+        """Prompts of a chat API, up to where the assistant begins to speak.
+
+        Raises ChatRejected.
+        """
+
+    def encode_outputs(self, texts: Sequence[str]) -> list[I8]:
+        """Generated text, with the token that ends a turn."""
