@@ -86,7 +86,7 @@ def _read(label: str, path: str | Path) -> bytes:
 
 
 def _open_gzip(raw: bytes) -> IO[bytes]:
-    return gzip.GzipFile(fileobj=io.BytesIO(raw))
+    return cast(IO[bytes], gzip.GzipFile(fileobj=io.BytesIO(raw)))
 
 
 def _open_xz(raw: bytes) -> IO[bytes]:
