@@ -1,8 +1,9 @@
 """Traces: reading, cutting, writing, generating, counting."""
 
 from pcache.trace.generate import WORKLOADS, generate
-from pcache.trace.read import FORMATS, read_trace
+from pcache.trace.read import read_trace
 from pcache.trace.slice import slice_trace
+from pcache.trace.sniff import FORMATS
 from pcache.trace.write import WRITE_FORMATS, write_trace
 
 __all__ = [

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from pcache.errors import ConfigError, TraceError
+from pcache.errors import ConfigError
+from pcache.trace.formats.bailian import read_bailian
+from pcache.trace.formats.chat import read_chat
+from pcache.trace.formats.lengths import read_lengths
 from pcache.trace.formats.mooncake import read_mooncake
 from pcache.trace.formats.native import read_native
-from pcache.trace.records import first_record
 from pcache.trace.slice import slice_trace
+from pcache.trace.sniff import FORMATS, sniff
 from pcache.trace.source import Source, read_source
 from pcache.trace.tokenize import Tokenizer, load_tokenizer
 from pcache.types import Trace
 
-__all__ = ["FORMATS", "read_trace"]
+__all__ = ["read_trace"]
 
-FORMATS = ("native", "mooncake")
-"""Values of `format` besides `auto`."""
+MAX_BLOCK_TOKENS = 1 << 20
 
 
 def read_trace(
@@ -39,35 +40,36 @@ def read_trace(
     with a limit and no start, lines after the last request that is needed are not looked at.
     Raises TraceError naming file and line, or ConfigError for options that cannot work.
     """
-    if block_tokens is not None and not 1 <= block_tokens <= 1 << 20:
-        raise ConfigError(f"block tokens is {block_tokens}; expected 1 to {1 << 20:,}")
+    if format != "auto" and format not in FORMATS:
+        raise ConfigError(
+            f"trace format '{format}' is unknown; expected auto, {', '.join(FORMATS)}"
+        )
+    if block_tokens is not None and not 1 <= block_tokens <= MAX_BLOCK_TOKENS:
+        raise ConfigError(f"block tokens is {block_tokens}; expected 1 to {MAX_BLOCK_TOKENS:,}")
     source = read_source(path)
-    chosen = _sniff(source) if format == "auto" else format
+    chosen = sniff(source) if format == "auto" else format
+    if block_tokens is not None and chosen not in ("mooncake", "bailian"):
+        raise ConfigError(
+            f"{source.label}: a {chosen} trace has no block size to set; leave it out"
+        )
     first_lines = limit if start_s is None else None
-    if chosen == "native":
-        loaded = load_tokenizer(tokenizer) if isinstance(tokenizer, (str, Path)) else tokenizer
-        trace = read_native(source, tokenizer=loaded, limit=first_lines)
-    elif chosen == "mooncake":
-        trace = read_mooncake(source, block_tokens=block_tokens, limit=first_lines)
-    else:
-        raise ConfigError(f"trace format '{chosen}' is unknown; expected {', '.join(FORMATS)}")
+    trace = _read(chosen, source, tokenizer, block_tokens, first_lines)
     return slice_trace(trace, limit=limit, start_s=start_s, end_s=end_s, time_scale=time_scale)
 
 
-def _sniff(source: Source) -> str:
-    number, line = first_record(source)
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError):
-        fields = None
-    if isinstance(fields, dict):
-        if "prompt" in fields and "arrival_ns" in fields:
-            return "native"
-        if "hash_ids" in fields:
-            return "mooncake"
-    raise TraceError(
-        source.label,
-        number,
-        f"not a trace format pcache knows; expected one of {', '.join(FORMATS)}: "
-        "name it with --trace-format",
-    )
+def _read(
+    format: str,
+    source: Source,
+    tokenizer: Tokenizer | str | Path,
+    block_tokens: int | None,
+    limit: int | None,
+) -> Trace:
+    if format == "mooncake":
+        return read_mooncake(source, block_tokens=block_tokens, limit=limit)
+    if format == "bailian":
+        return read_bailian(source, block_tokens=block_tokens, limit=limit)
+    if format == "lengths":
+        return read_lengths(source, limit=limit)
+    loaded = load_tokenizer(tokenizer) if isinstance(tokenizer, (str, Path)) else tokenizer
+    reader = read_native if format == "native" else read_chat
+    return reader(source, tokenizer=loaded, limit=limit)

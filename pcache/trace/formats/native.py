@@ -33,7 +33,9 @@ import numpy as np
 from pcache.trace.build import build_trace
 from pcache.trace.formats.blocks import read_blocks
 from pcache.trace.formats.native_images import place_images
-from pcache.trace.formats.native_tokens import OUTPUT_KINDS, Sequences, read_sequences
+from pcache.trace.formats.native_tokens import OUTPUT_KINDS, read_sequences
+from pcache.trace.formats.samples import MAX_SAMPLES, sample_ids, spread
+from pcache.trace.formats.sequences import Sequences
 from pcache.trace.records import MAX_TOKENS, Records, parse_records
 from pcache.trace.source import Source
 from pcache.trace.tokenize import Tokenizer
@@ -45,7 +47,6 @@ REQUIRED_FIELDS = ("id", "arrival_ns", "prompt", "output")
 OPTIONAL_FIELDS = ("session", "turn", "priority", "salt", "n", "images", "class")
 
 MAX_ARRIVAL_NS = 10**18
-MAX_SAMPLES = 4096
 _PROMPT_KINDS = ("tokens", "text", "messages", "blocks")
 
 
@@ -130,34 +131,23 @@ def _build(
     def repeat(column: I8) -> I8:
         return np.repeat(column, samples)
 
-    def spread(column: list[str]) -> list[str]:
-        return [value for value, n in zip(column, samples, strict=True) for _ in range(n)]
-
     parts, counts = sequences.interleaved(samples)
     return build_trace(
         source,
         "native",
         repeat(np.array(records.lines)).tolist(),
-        request_ids=_sample_ids(records.strings("id"), samples),
+        request_ids=sample_ids(records.strings("id"), samples),
         arrival_ns=repeat(records.integers("arrival_ns", 0, MAX_ARRIVAL_NS)),
         prompt_tokens=repeat(sequences.prompt_tokens),
         output_tokens=repeat(sequences.output_tokens),
         symbol_tokens=symbol_tokens,
         symbols=parts,
         symbol_counts=counts,
-        session_ids=spread(records.strings("session", default="")),
+        session_ids=spread(records.strings("session", default=""), samples),
         turn=repeat(records.integers("turn", 0, 2**31 - 1, default=0)),
         priority=repeat(records.integers("priority", -(2**31), 2**31 - 1, default=0)),
-        salts=spread(records.strings("salt", default="")),
-        classes=spread(records.strings("class", default="")),
+        salts=spread(records.strings("salt", default=""), samples),
+        classes=spread(records.strings("class", default=""), samples),
         images=images,
         tokenizer=tokenizer,
     )
-
-
-def _sample_ids(ids: list[str], samples: I8) -> list[str]:
-    return [
-        name if n == 1 else f"{name}#{sample}"
-        for name, n in zip(ids, samples, strict=True)
-        for sample in range(n)
-    ]

@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pcache.trace.formats.messages import check_messages
+from pcache.trace.formats.sequences import Sequences, template_refusal
 from pcache.trace.records import MAX_SYMBOL, MAX_TOKENS, Records
 from pcache.trace.tokenize import Chat, ChatRejected, Tokenizer
 from pcache.types import I8
 
-__all__ = ["OUTPUT_KINDS", "Sequences", "encode_chats", "read_sequences"]
+__all__ = ["OUTPUT_KINDS", "read_sequences"]
 
 OUTPUT_KINDS = ("num_tokens", "tokens", "text")
-
-
-@dataclass(frozen=True, slots=True)
-class Sequences:
-    """Symbols of each line's prompt and known output (empty if not known), and their lengths."""
-
-    prompts: list[I8]
-    outputs: list[I8]
-    prompt_tokens: I8
-    output_tokens: I8
-    tokenizer: str
-
-    def interleaved(self, samples: I8) -> tuple[I8, I8]:
-        """Symbols request by request, line i `samples[i]` times, and their number a request."""
-        parts: list[I8] = [np.empty(0, np.int64)]
-        for prompt, output, n in zip(self.prompts, self.outputs, samples, strict=True):
-            parts += [prompt, output] * int(n)
-        counts = np.array(
-            [len(p) + len(o) for p, o in zip(self.prompts, self.outputs, strict=True)], np.int64
-        )
-        return np.concatenate(parts), np.repeat(counts, samples)
 
 
 def read_sequences(
@@ -59,7 +38,7 @@ def read_sequences(
 
     def messages(records: Records) -> list[I8]:
         records.check_fields(("messages",), ("tools",))
-        return encode_chats(records, tokenizer)
+        return _encode_chats(records, tokenizer)
 
     prompt_ids = _by_kind(
         prompts, prompt_kinds, {"tokens": _token_ids, "text": texts, "messages": messages}
@@ -80,8 +59,7 @@ def read_sequences(
     )
 
 
-def encode_chats(records: Records, tokenizer: Tokenizer) -> list[I8]:
-    """Token ids of the chats in fields `messages` and `tools`, one array a record."""
+def _encode_chats(records: Records, tokenizer: Tokenizer) -> list[I8]:
     chats = []
     for at in range(len(records)):
         check_messages(records, at)
@@ -89,11 +67,7 @@ def encode_chats(records: Records, tokenizer: Tokenizer) -> list[I8]:
     try:
         return tokenizer.encode_chats(chats)
     except ChatRejected as error:
-        records.fail(
-            error.index,
-            f"the chat template of tokenizer '{tokenizer.name}' refuses these messages "
-            f"({error.reason}); correct them or choose another tokenizer",
-        )
+        template_refusal(records, error.index, tokenizer, error)
 
 
 def _by_kind(

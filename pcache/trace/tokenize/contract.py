@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from pcache.types import I8
 
-__all__ = ["Chat", "ChatRejected", "Tokenizer"]
+__all__ = ["Chat", "ChatRejected", "Tokenizer", "only_content"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +44,16 @@ class Tokenizer(Protocol):
 
     def encode_outputs(self, texts: Sequence[str]) -> list[I8]:
         """Generated text, with the token that ends a turn."""
+
+    def encode_answers(self, chats: Sequence[Chat], answers: Sequence[dict[str, Any]]) -> list[I8]:
+        """What the assistant generated to give each chat's next message, with what ends a turn.
+
+        A message with nothing but content is its text. Others (`tool_calls`, …) are what the chat
+        template adds for them. Raises ChatRejected.
+        """
+
+
+def only_content(message: dict[str, Any]) -> bool:
+    """True for an answer that is text and nothing else."""
+    rest = {name for name, value in message.items() if value and name not in ("role", "content")}
+    return isinstance(message.get("content"), str) and not rest
