@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import NoReturn
@@ -23,7 +23,7 @@ from rich.text import Text
 
 from pcache.errors import PcacheError
 
-__all__ = ["OutputFormat", "emit", "fail", "progress"]
+__all__ = ["OutputFormat", "emit", "emit_all", "fail", "progress"]
 
 MAX_UNWRAPPED = 24
 """Longer texts may wrap to this width; numbers are shorter and never break."""
@@ -51,10 +51,37 @@ def emit(
     if format is OutputFormat.csv:
         sys.stdout.write(frame.to_csv(index=False, lineterminator="\n"))
     else:
-        rows = [dict(zip(frame.columns, map(_plain, row), strict=True)) for row in _rows(frame)]
-        print(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False))
+        _print_json(_records(frame))
     for note in notes:
         print(note, file=sys.stderr)
+
+
+def emit_all(
+    frames: Mapping[str, pd.DataFrame], *, format: OutputFormat, notes: Sequence[str] = ()
+) -> None:
+    """Print several frames by title: tables, one JSON object of lists, or CSV.
+
+    CSV has columns `table`, `row`, `column`, `value`, since the frames have different columns.
+    """
+    if format is OutputFormat.table:
+        for title, frame in frames.items():
+            _print_table(frame, title, notes if title == list(frames)[-1] else ())
+    elif format is OutputFormat.csv:
+        cells = [
+            (title, row, name, value)
+            for title, frame in frames.items()
+            for row, fields in enumerate(_records(frame))
+            for name, value in fields.items()
+        ]
+        emit(
+            pd.DataFrame(cells, columns=["table", "row", "column", "value"]),
+            format=format,
+            notes=notes,
+        )
+    else:
+        _print_json({title: _records(frame) for title, frame in frames.items()})
+        for note in notes:
+            print(note, file=sys.stderr)
 
 
 @contextmanager
@@ -132,8 +159,13 @@ def _fold(widths: list[int], available: int) -> list[list[int]]:
     return tables
 
 
-def _rows(frame: pd.DataFrame) -> Iterator[tuple[object, ...]]:
-    return frame.astype(object).itertuples(index=False, name=None)
+def _records(frame: pd.DataFrame) -> list[dict[str, object]]:
+    rows = frame.astype(object).itertuples(index=False, name=None)
+    return [dict(zip(frame.columns, map(_plain, row), strict=True)) for row in rows]
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _plain(value: object) -> object:

@@ -55,6 +55,14 @@ _TRACES = (
         "synthetic long-context mix, 3,993 requests, 512-token blocks",
     ),
     PublicTrace(
+        "mooncake-arxiv",
+        "https://raw.githubusercontent.com/kvcache-ai/Mooncake/"
+        "d21da178bae8db9651cf18a76824c084145fc725/mooncake_trace.jsonl",
+        "b434f1816a707f4bac697235588184ebc374c9907cb981bb65fb0643471fe711",
+        "Apache-2.0",
+        "Kimi mix of the first paper, one hour, 23,608 requests, 512-token blocks",
+    ),
+    PublicTrace(
         "bailian-chat",
         f"{_BAILIAN}/qwen_traceA_blksz_16.jsonl",
         "07cedc9ed8aff301994ac68ed4aede8123b7603673575eeba9dd677de663db17",

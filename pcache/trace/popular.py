@@ -18,7 +18,7 @@ from pcache.types import I4, I8, IMAGE_SYMBOL, Trace
 
 __all__ = ["popular_prefixes"]
 
-_PREVIEW_SYMBOLS, _PREVIEW_BYTES = 6, 48
+_PREVIEW_SYMBOLS, _PREVIEW_BYTES = 4, 48
 
 
 def popular_prefixes(

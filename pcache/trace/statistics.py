@@ -22,7 +22,8 @@ def overview(trace: Trace) -> pd.DataFrame:
     """
     num = len(trace)
     sessions = len(set(trace.session_ids) - {""})
-    known = int(sum(len(trace.known_output(at)) > 0 for at in range(num)))
+    prompt_symbols = -(-trace.prompt_tokens.astype(np.int64) // trace.symbol_tokens)
+    known = int(np.count_nonzero(np.diff(trace.symbol_offsets) > prompt_symbols))
     figures: dict[str, object] = {
         "name": trace.name,
         "format": trace.source_format,

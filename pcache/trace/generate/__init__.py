@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from itertools import count
 from typing import Any
@@ -29,7 +30,14 @@ from pcache.trace.generate.draws import Draws
 from pcache.trace.source import Source
 from pcache.types import IMAGE_SYMBOL, Image, Trace
 
-__all__ = ["WORKLOADS", "Workload", "generate", "make_workload"]
+__all__ = [
+    "WORKLOADS",
+    "Workload",
+    "generate",
+    "make_workload",
+    "parameter_defaults",
+    "parse_parameters",
+]
 
 
 def generate(workload: str | Workload, *, seed: int = 0, **parameters: Any) -> Trace:
@@ -53,15 +61,36 @@ def generate(workload: str | Workload, *, seed: int = 0, **parameters: Any) -> T
 
 def make_workload(name: str, **parameters: Any) -> Workload:
     """A workload by name; its parameters are documented at its class. Raises ConfigError."""
-    if name not in WORKLOADS:
-        raise ConfigError(f"workload '{name}' is unknown; expected one of {', '.join(WORKLOADS)}")
-    known = [entry.name for entry in fields(WORKLOADS[name])]
+    known = list(parameter_defaults(name))
     for given in parameters:
         if given not in known:
             raise ConfigError(f"{name} has no parameter '{given}'; it has {', '.join(known)}")
     made = WORKLOADS[name](**parameters)
     made.check()
     return made
+
+
+def parameter_defaults(name: str) -> dict[str, Any]:
+    """Parameters of a workload with their defaults. Raises ConfigError for an unknown name."""
+    if name not in WORKLOADS:
+        raise ConfigError(f"workload '{name}' is unknown; expected one of {', '.join(WORKLOADS)}")
+    return {entry.name: entry.default for entry in fields(WORKLOADS[name])}
+
+
+def parse_parameters(name: str, settings: Sequence[str]) -> dict[str, Any]:
+    """`NAME=VALUE` texts as parameters of a workload. Raises ConfigError."""
+    defaults = parameter_defaults(name)
+    parameters: dict[str, Any] = {}
+    for setting in settings:
+        given, equals, value = setting.partition("=")
+        given = given.strip().replace("-", "_")
+        if not equals:
+            raise ConfigError(f"'{setting}' is not a parameter; expected NAME=VALUE")
+        try:
+            parameters[given] = type(defaults.get(given, ""))(value.strip())
+        except ValueError as error:
+            raise ConfigError(f"{given} is '{value}'; expected a number") from error
+    return parameters
 
 
 def _draw(workload: Workload, draws: Draws) -> list[tuple[int, str, Draft]]:
