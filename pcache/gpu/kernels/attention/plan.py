@@ -1,0 +1,217 @@
+"""Cut one step's attention into equal pieces of work, on the device.
+
+A *tile* is TILE_TOKENS query tokens of one request with all query heads of one KV head packed into
+its rows. When there are too few tiles to fill the GPU, each tile's context is cut into chunks, whose
+partial results `merge` joins. The plan is made once a step by one small kernel and used by every
+layer; it reads all lengths from device memory, so it can be captured in a CUDA graph together with
+the layers and replayed on other lengths.
+
+Chunk length: among 32 candidate chunk counts for the longest request, the one that minimises
+
+    max(waves · mean item, longest item) [+ the merge],   waves = ceil(items ÷ programs at a time),
+
+in units of BLOCK_N positions, an item costing ITEM_OVERHEAD more than its length. Requests are laid
+out longest first, tiles last to first, so that the longest items start first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+
+__all__ = ["ITEM_FIELDS", "MERGE_FIELDS", "AttentionPlan", "TileShape"]
+
+ITEM_FIELDS = tl.constexpr(
+    8
+)  # first token, tokens, position, lo, hi, table row, partial slot or -1
+MERGE_FIELDS = tl.constexpr(8)  # first token, tokens, chunks, first partial slot, slot stride
+_ITEM_OVERHEAD = 2.0
+_MERGE_COST = 8.0
+_MERGE_OCCUPANCY = 8
+
+
+@dataclass(frozen=True, slots=True)
+class TileShape:
+    """How a kernel cuts its work: compile-time constants of one launch configuration."""
+
+    block_m: int
+    block_n: int
+    num_warps: int
+    num_stages: int
+    occupancy: int
+    """Programs that one multiprocessor holds at a time."""
+    use_tma: bool = False
+    """Fetch KV blocks of at least `block_n` tokens with the tensor memory accelerator."""
+
+
+def _gpu(device: torch.device) -> tuple[int, bool]:
+    """Multiprocessors, and whether there is a tensor memory accelerator.
+
+    The CPU, where Triton's interpreter runs, passes for a small GPU that has one.
+    """
+    if device.type != "cuda":
+        return 2, True
+    properties = torch.cuda.get_device_properties(device)
+    return properties.multi_processor_count, properties.major >= 9
+
+
+class AttentionPlan:
+    """Work items of one step's attention, in buffers of fixed size that a CUDA graph may hold.
+
+    shape               tile shape of the kernel that will use the plan
+    max_requests        most requests a step may hold
+    max_tokens          most query tokens a step may hold
+    group_size          query heads per KV head, at most `shape.block_m`
+    num_kv_heads, head_dim, device
+
+    Buffers (owned here, written by `write_items`): `items` [max_items, 8] int32, `merges`
+    [max_partials, 8] int32, `counts` [2] int32 (items, merges), `partial_out` [max_partials,
+    num_kv_heads, block_m, head_dim] and `partial_lse` [max_partials, num_kv_heads, block_m], float32.
+    """
+
+    def __init__(
+        self,
+        shape: TileShape,
+        *,
+        max_requests: int,
+        max_tokens: int,
+        group_size: int,
+        num_kv_heads: int,
+        head_dim: int,
+        device: torch.device,
+    ) -> None:
+        multiprocessors, has_tma = _gpu(device)
+        self.shape = shape
+        self.use_tma = shape.use_tma and has_tma
+        self.max_requests = max_requests
+        self.tile_tokens = shape.block_m // group_size
+        self.num_kv_heads = num_kv_heads
+        self.programs = multiprocessors * shape.occupancy
+        self.merge_programs = multiprocessors * _MERGE_OCCUPANCY
+        self.max_partials = triton.cdiv(2 * self.programs, num_kv_heads)
+        max_tiles = max_requests + max_tokens // self.tile_tokens
+        self.max_items = max_tiles + self.max_partials
+        self.grid = self.max_items * num_kv_heads
+        rows = (self.max_partials, num_kv_heads, shape.block_m)
+
+        def empty(*size: int, dtype: torch.dtype = torch.int32) -> torch.Tensor:
+            return torch.empty(size, dtype=dtype, device=device)
+
+        self.items = empty(self.max_items, ITEM_FIELDS.value)
+        self.merges = empty(self.max_partials, MERGE_FIELDS.value)
+        self.counts = empty(2).zero_()
+        self.partial_out = empty(*rows, head_dim, dtype=torch.float32)
+        self.partial_lse = empty(*rows, dtype=torch.float32)
+
+    def write_items(
+        self, rows: torch.Tensor, lengths: torch.Tensor, q_starts: torch.Tensor | None
+    ) -> None:
+        """Plan one step from `update`'s arguments (int32, on the device).
+
+        With `q_starts`, `lengths` are prefix lengths. Without, request b has one query token, its
+        b-th, and `lengths` are context lengths.
+        """
+        num_requests = rows.numel()
+        if num_requests > self.max_requests:
+            raise ValueError(f"plan of {self.max_requests} requests given {num_requests}")
+        _plan_kernel[(num_requests,)](
+            rows, lengths, lengths if q_starts is None else q_starts,
+            self.items, self.merges, self.counts, num_requests, self.programs, self.max_partials,
+            NUM_KV_HEADS=self.num_kv_heads, TILE_TOKENS=self.tile_tokens, BLOCK_N=self.shape.block_n,
+            ITEM_OVERHEAD=_ITEM_OVERHEAD, MERGE_COST=_MERGE_COST, ONE_TOKEN=q_starts is None,
+            REQUESTS=triton.next_power_of_2(self.max_requests), CANDIDATES=32, WIDTH=128,
+        )  # fmt: skip
+
+
+@triton.jit
+def _lengths(lengths_ptr, q_starts_ptr, request, mask, ONE_TOKEN: tl.constexpr):
+    """First query token, number of query tokens and prefix length of requests."""
+    prefix = tl.load(lengths_ptr + request, mask=mask, other=0)
+    if ONE_TOKEN:
+        start = request
+        tokens = tl.minimum(prefix, 1)
+        prefix -= tokens
+    else:
+        start = tl.load(q_starts_ptr + request, mask=mask, other=0)
+        tokens = tl.load(q_starts_ptr + request + 1, mask=mask, other=0) - start
+    return start, tokens, prefix
+
+
+@triton.jit
+def _chunk_length(tiles, iterations, work, programs, max_partials,
+                  NUM_KV_HEADS: tl.constexpr, ITEM_OVERHEAD: tl.constexpr,
+                  MERGE_COST: tl.constexpr, CANDIDATES: tl.constexpr):  # fmt: skip
+    """Iterations a chunk; `tiles`, `iterations` (longest tile) and `work` (all tiles) by request."""
+    longest = tl.maximum(tl.max(iterations, 0), 1)
+    candidate = tl.arange(0, CANDIDATES)
+    num_chunks = tl.math.exp2(candidate.to(tl.float32) * 0.25).to(tl.int32)  # 1 … 215
+    chunk = tl.cdiv(longest, num_chunks)
+    splits = tl.cdiv(iterations[:, None], chunk[None, :])  # [requests, candidates]
+    entries = tiles[:, None] * splits
+    partials = tl.sum(tl.where(splits > 1, entries, 0), 0)
+    items = tl.maximum(tl.sum(entries, 0) * NUM_KV_HEADS, 1)
+    mean = tl.sum(work, 0) * NUM_KV_HEADS / items + ITEM_OVERHEAD
+    cost = tl.maximum(tl.cdiv(items, programs) * mean, chunk + ITEM_OVERHEAD)
+    cost = tl.where(partials > 0, cost + MERGE_COST, cost)
+    cost = tl.where(partials > max_partials, float("inf"), cost)
+    return tl.sum(tl.where(candidate == tl.argmin(cost, 0), chunk, 0), 0)
+
+
+@triton.jit
+def _plan_kernel(rows_ptr, lengths_ptr, q_starts_ptr, items_ptr, merges_ptr, counts_ptr,
+                 num_requests, programs, max_partials,
+                 NUM_KV_HEADS: tl.constexpr, TILE_TOKENS: tl.constexpr, BLOCK_N: tl.constexpr,
+                 ITEM_OVERHEAD: tl.constexpr, MERGE_COST: tl.constexpr, ONE_TOKEN: tl.constexpr,
+                 REQUESTS: tl.constexpr, CANDIDATES: tl.constexpr, WIDTH: tl.constexpr):  # fmt: skip
+    """Program b writes the items of request b; each derives the same chunk length and offsets."""
+    b = tl.program_id(0)
+    r = tl.arange(0, REQUESTS)
+    _, tokens, prefix = _lengths(lengths_ptr, q_starts_ptr, r, r < num_requests, ONE_TOKEN)
+    tiles = tl.cdiv(tokens, TILE_TOKENS)
+    iterations = tl.where(tokens > 0, tl.cdiv(prefix + tokens, BLOCK_N), 0)
+    work = tiles * ((prefix + tokens * 0.5) / BLOCK_N + 0.5)
+    chunk = _chunk_length(tiles, iterations, work, programs, max_partials,
+                          NUM_KV_HEADS, ITEM_OVERHEAD, MERGE_COST, CANDIDATES)  # fmt: skip
+    splits = tl.cdiv(iterations, chunk)
+    split_tiles = tl.where(splits > 1, tiles, 0)
+
+    start, my_tokens, my_prefix = _lengths(lengths_ptr, q_starts_ptr, b, True, ONE_TOKEN)
+    my_iterations = tl.sum(tl.where(r == b, iterations, 0), 0)
+    my_tiles = tl.cdiv(my_tokens, TILE_TOKENS)
+    my_splits = tl.cdiv(my_iterations, chunk)
+    earlier = (iterations > my_iterations) | ((iterations == my_iterations) & (r < b))
+    first_item = tl.sum(tl.where(earlier, tiles * splits, 0), 0)
+    first_slot = tl.sum(tl.where(earlier, split_tiles * splits, 0), 0)
+    first_merge = tl.sum(tl.where(earlier, split_tiles, 0), 0)
+    if b == 0:
+        tl.store(counts_ptr, tl.sum(tiles * splits, 0))
+        tl.store(counts_ptr + 1, tl.sum(split_tiles, 0))
+
+    row = tl.load(rows_ptr + b)
+    for base in tl.range(0, my_tiles * my_splits, WIDTH):
+        entry = base + tl.arange(0, WIDTH)
+        mask = entry < my_tiles * my_splits
+        tile = my_tiles - 1 - entry % my_tiles
+        token = tile * TILE_TOKENS
+        tile_tokens = tl.minimum(my_tokens - token, TILE_TOKENS)
+        end = my_prefix + token + tile_tokens
+        length = tl.cdiv(tl.cdiv(end, BLOCK_N), my_splits) * BLOCK_N
+        lo = tl.minimum(entry // my_tiles * length, end)
+        item_ptr = items_ptr + (first_item + entry) * ITEM_FIELDS
+        tl.store(item_ptr, start + token, mask=mask)
+        tl.store(item_ptr + 1, tile_tokens, mask=mask)
+        tl.store(item_ptr + 2, my_prefix + token, mask=mask)
+        tl.store(item_ptr + 3, lo, mask=mask)
+        tl.store(item_ptr + 4, tl.minimum(lo + length, end), mask=mask)
+        tl.store(item_ptr + 5, row + entry * 0, mask=mask)
+        tl.store(item_ptr + 6, tl.where(my_splits > 1, first_slot + entry, -1), mask=mask)
+        first_chunk = entry < tl.where(my_splits > 1, my_tiles, 0)
+        merge_ptr = merges_ptr + (first_merge + entry) * MERGE_FIELDS
+        tl.store(merge_ptr, start + token, mask=first_chunk)
+        tl.store(merge_ptr + 1, tile_tokens, mask=first_chunk)
+        tl.store(merge_ptr + 2, my_splits + entry * 0, mask=first_chunk)
+        tl.store(merge_ptr + 3, first_slot + entry, mask=first_chunk)
+        tl.store(merge_ptr + 4, my_tiles + entry * 0, mask=first_chunk)
