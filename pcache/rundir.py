@@ -78,6 +78,7 @@ STEP_COLUMNS: dict[str, str] = {
     "num_waiting": "requests queued",
     "pinned_blocks": "blocks held by running requests",
     "cached_blocks": "blocks matchable and not held: what eviction may take",
+    "generated_blocks": "matchable blocks, pinned or not, that hold generated tokens",
     "evicted_blocks": "blocks evicted while planning this step",
     "num_preemptions": "requests preempted while planning this step",
 }

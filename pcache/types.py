@@ -10,16 +10,19 @@ prefix of the full one.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["F8", "I4", "I8", "IMAGE_SYMBOL", "Bool", "Image", "Trace"]
+__all__ = ["F8", "I4", "I8", "IMAGE_SYMBOL", "Bool", "Image", "Records", "Trace"]
 
 I4 = npt.NDArray[np.int32]
 I8 = npt.NDArray[np.int64]
 F8 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
+Records = Any
+"""A numpy array of records, `array[i].field`; its docstring names the fields."""
 
 IMAGE_SYMBOL = 1 << 61
 """Token-id traces: position j of image number k has the symbol `IMAGE_SYMBOL + (k << 24) + j`."""

@@ -1,0 +1,276 @@
+"""The prefix cache that scheduler, simulator and GPU engine share: one contract, four indexes.
+
+The life of a request: `lookup` (longest cached prefix) → `admit` (pin it, allocate the first tokens)
+→ per step `planned` (what was allocated; `hash` makes it matchable here) and `computed` (what has
+run; `radix` makes it matchable here) → `extend` for the next tokens → … → `release`. Blocks are
+physical ids, so the same decisions move real memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from pcache.cache.events import EventLog, event_log
+from pcache.cache.eviction import EVICTION_ORDERS
+from pcache.cache.hash import (
+    HashCache,
+    hash_admit,
+    hash_cache,
+    hash_commit,
+    hash_extend,
+    hash_lookup,
+    hash_release,
+    hash_unplan,
+)  # fmt: skip
+from pcache.cache.keys import BlockKeys, block_keys
+from pcache.cache.radix import (
+    Radix,
+    radix_admit,
+    radix_extend,
+    radix_insert,
+    radix_match,
+    radix_release,
+)  # fmt: skip
+from pcache.cache.rows import Rows, make_rows
+from pcache.cache.runs import block_runs
+from pcache.cache.tree import radix_tree
+from pcache.errors import ConfigError
+from pcache.jit import compiled
+from pcache.prefixes import PrefixForest, separate_prompts
+from pcache.types import I8, Trace
+
+__all__ = [
+    "INDEXES",
+    "KIND",
+    "RADIX",
+    "Cache",
+    "CacheConfig",
+    "admit",
+    "cached_blocks",
+    "computed",
+    "evicted_blocks",
+    "extend",
+    "generated_blocks",
+    "generated_hits",
+    "lookup",
+    "make_cache",
+    "pinned_blocks",
+    "planned",
+    "rejects",
+    "release",
+    "unplan",
+]  # fmt: skip
+
+NONE, EXACT, HASH, RADIX = range(4)
+INDEXES: Mapping[str, int] = {"none": NONE, "exact": EXACT, "hash": HASH, "radix": RADIX}
+"""Name on the command line → kind of index."""
+
+KIND, BLOCK_SIZE, NUM_BLOCKS, MATCHED_NODE = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheConfig:
+    """One policy. `kv_tokens` None means unlimited; capacity is kv_tokens // block_size blocks.
+
+    `append_unkeyed` is vLLM's older free order, in which partial blocks join the tail too.
+    """
+
+    index: str = "radix"
+    block_size: int = 16
+    kv_tokens: int | None = None
+    eviction: str = "lru"
+    append_unkeyed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.index not in INDEXES:
+            raise ConfigError(f"unknown policy {self.index!r}; known: {', '.join(INDEXES)}")
+        if self.eviction not in EVICTION_ORDERS:
+            known = ", ".join(EVICTION_ORDERS)
+            raise ConfigError(f"unknown eviction {self.eviction!r}; known: {known}")
+        if self.index != "radix" and self.eviction != "lru":
+            raise ConfigError(
+                f"policy {self.index!r} evicts by its free queue (lru); --evict "
+                f"{self.eviction} needs --policy radix"
+            )
+        size = self.block_size
+        if not 1 <= size <= 512 or size & (size - 1):
+            raise ConfigError(f"block size {size} is not a power of two from 1 to 512")
+        if self.kv_tokens is not None and self.kv_tokens < size:
+            raise ConfigError(
+                f"a capacity of {self.kv_tokens} tokens holds no block of {size} tokens; "
+                "raise --kv-tokens or lower --block-size"
+            )
+
+    @property
+    def label(self) -> str:
+        """Short name for tables, such as `hash/16` or `radix/1 lfu`."""
+        suffix = f" {self.eviction}" if self.eviction != "lru" else ""
+        return f"{self.index}/{self.block_size}{suffix}{' append' if self.append_unkeyed else ''}"
+
+
+class Cache(NamedTuple):
+    """All state of one cache. `settings` is indexed by KIND, BLOCK_SIZE, NUM_BLOCKS, MATCHED_NODE."""
+
+    settings: I8
+    keys: BlockKeys
+    rows: Rows
+    flat: HashCache
+    radix: Radix
+    log: EventLog
+
+
+def make_cache(
+    config: CacheConfig, trace: Trace, forest: PrefixForest, *, num_rows: int, log_rows: int = 0
+) -> Cache:
+    """An empty cache for the requests of `trace`, at most `num_rows` of them admitted at once."""
+    size, kind = config.block_size, INDEXES[config.index]
+    keys = block_keys(separate_prompts(forest) if kind == EXACT else forest, size)
+    longest = -(-(trace.prompt_tokens.astype(np.int64) + trace.output_tokens) // size)
+    if config.kv_tokens is None:
+        num_blocks = int(longest.sum()) + num_rows
+    else:
+        num_blocks = config.kv_tokens // size
+    if num_blocks >= 2**31 - 2:
+        raise ConfigError(f"{num_blocks:,} blocks are more than pcache can number; use larger ones")
+    tree_blocks, flat_blocks = (num_blocks, 0) if kind == RADIX else (0, num_blocks)
+    max_nodes = 3 + min(tree_blocks, 4 * len(forest.parent) + int(longest.sum()) * size // 64)
+    max_row_blocks = 0 if kind == RADIX else int(longest.max(initial=1))
+    flat = hash_cache(
+        keys, flat_blocks, keyed=kind in (EXACT, HASH), all_or_nothing=kind == EXACT,
+        append_unkeyed=config.append_unkeyed,
+    )  # fmt: skip
+    tree = radix_tree(keys, max_nodes, EVICTION_ORDERS[config.eviction])
+    settings = np.array([kind, size, num_blocks, 0], np.int64)
+    return Cache(
+        settings, keys, make_rows(keys, num_rows, max_row_blocks), flat,
+        Radix(tree, block_runs(tree_blocks)), event_log(log_rows),
+    )  # fmt: skip
+
+
+@compiled
+def rejects(cache: Cache, num_tokens: int) -> bool:
+    """Whether a request of `num_tokens` (prompt and cached outputs) can never fit, even alone."""
+    size = cache.settings[BLOCK_SIZE]
+    if cache.settings[KIND] == RADIX and size > 1:
+        return num_tokens + size > cache.settings[NUM_BLOCKS] * size
+    return (num_tokens + size - 1) // size > cache.settings[NUM_BLOCKS]
+
+
+@compiled
+def lookup(cache: Cache, row: int, num_tokens: int) -> int:
+    """Cached leading blocks of the request bound to `row`, within num_tokens - 1 tokens.
+
+    Under `radix` this splits and refreshes the tree; elsewhere it changes nothing.
+    """
+    if cache.settings[KIND] != RADIX:
+        return hash_lookup(cache.keys, cache.flat, cache.rows, row, num_tokens)
+    limit = (num_tokens - 1) // cache.settings[BLOCK_SIZE]
+    hits, node = radix_match(cache.keys, cache.radix, cache.rows, row, limit)
+    cache.settings[MATCHED_NODE] = node
+    return hits
+
+
+@compiled
+def admit(cache: Cache, row: int, hits: int, fit_tokens: int, first_tokens: int) -> bool:
+    """Pin the `hits` blocks of the look-up just made and allocate up to `first_tokens` tokens.
+
+    False, with nothing pinned or allocated, if `fit_tokens` tokens would not fit now.
+    """
+    if cache.settings[KIND] != RADIX:
+        return hash_admit(
+            cache.keys, cache.flat, cache.rows, cache.log, row, hits, fit_tokens, first_tokens
+        )
+    return radix_admit(
+        cache.keys, cache.radix, cache.rows, cache.log, row, hits, cache.settings[MATCHED_NODE],
+        fit_tokens, first_tokens,
+    )  # fmt: skip
+
+
+@compiled
+def extend(cache: Cache, row: int, num_tokens: int, prefill_tokens: int) -> bool:
+    """Allocate until `row` holds `num_tokens`; False, changing nothing, if that does not fit.
+
+    `prefill_tokens` is what the step prefills for it, 0 for a decode.
+    """
+    if cache.settings[KIND] != RADIX:
+        return hash_extend(cache.keys, cache.flat, cache.rows, cache.log, row, num_tokens)
+    return radix_extend(
+        cache.keys, cache.radix, cache.rows, cache.log, row, num_tokens, prefill_tokens
+    )
+
+
+@compiled
+def planned(cache: Cache, row: int, num_tokens: int, prompt_tokens: int) -> None:
+    """A step that will compute the row's first `num_tokens` tokens is planned."""
+    if cache.settings[KIND] != RADIX:
+        hash_commit(cache.keys, cache.flat, cache.rows, row, num_tokens, prompt_tokens)
+
+
+@compiled
+def unplan(cache: Cache, row: int, indexed_before: int) -> None:
+    """The row's part of the plan will not run: what became matchable since is taken back."""
+    if cache.settings[KIND] != RADIX:
+        hash_unplan(cache.flat, cache.rows, row, indexed_before)
+
+
+@compiled
+def computed(cache: Cache, row: int, num_tokens: int, prompt_tokens: int, priority: int) -> None:
+    """The row's first `num_tokens` tokens have been computed: a prefill chunk, or all at the end."""
+    if cache.settings[KIND] == RADIX:
+        radix_insert(
+            cache.keys, cache.radix, cache.rows, cache.log, row, num_tokens, prompt_tokens, priority
+        )
+
+
+@compiled
+def release(cache: Cache, row: int) -> None:
+    """The row gives back all its blocks; what is matchable stays until it is evicted."""
+    if cache.settings[KIND] == RADIX:
+        radix_release(cache.radix, cache.rows, row)
+    else:
+        hash_release(cache.flat, cache.rows, row)
+
+
+@compiled
+def pinned_blocks(cache: Cache) -> int:
+    """Blocks that admitted requests hold."""
+    if cache.settings[KIND] != RADIX:
+        return cache.settings[NUM_BLOCKS] - cache.flat.state[0].free
+    free = cache.radix.runs.state[0].free + cache.radix.tree.state[0].evictable
+    return cache.settings[NUM_BLOCKS] - free
+
+
+@compiled
+def cached_blocks(cache: Cache) -> int:
+    """Blocks that are matchable and that no admitted request holds: what eviction may take."""
+    if cache.settings[KIND] == RADIX:
+        return cache.radix.tree.state[0].evictable
+    return cache.flat.state[0].idle
+
+
+@compiled
+def generated_blocks(cache: Cache) -> int:
+    """Matchable blocks, pinned or not, that hold generated tokens."""
+    if cache.settings[KIND] == RADIX:
+        return cache.radix.tree.state[0].num_generated
+    return cache.flat.state[0].num_generated
+
+
+@compiled
+def generated_hits(cache: Cache) -> int:
+    """Blocks of the last admission's hit that hold generated tokens."""
+    if cache.settings[KIND] == RADIX:
+        return cache.radix.tree.state[0].generated_hits
+    return cache.flat.state[0].generated_hits
+
+
+@compiled
+def evicted_blocks(cache: Cache) -> int:
+    """Blocks evicted so far."""
+    if cache.settings[KIND] == RADIX:
+        return cache.radix.tree.state[0].evicted
+    return cache.flat.state[0].evicted

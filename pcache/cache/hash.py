@@ -1,0 +1,216 @@
+"""Prefix cache by block hash, as vLLM 0.33 keeps it: one entry a block, found by its chained key.
+
+A block becomes matchable when it is allocated, before its step has run. Finding it does not make it
+recent; being freed does. Eviction is reuse: the block at the head of the free queue loses its key
+when it is handed out. Blocks are freed tail first, so a prefix outlives what follows it, and a block
+without a key (a partial last block) goes to the head to be reused first. Equal blocks are never
+merged; look-up takes the one that got its key first. Cost: constant time a block.
+
+The same code with keying switched off is `none`, and on a forest that shares nothing between
+different prompts, all or nothing, it is `exact`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pcache.cache.events import ALLOCATE, EVICT, SHARE, EventLog, emit
+from pcache.cache.free_queue import close_ring, pop_free, push_free, unlink
+from pcache.cache.keys import BlockKeys, path_place
+from pcache.cache.rows import Rows
+from pcache.jit import compiled, records, wide
+from pcache.types import I4, Records
+
+__all__ = [
+    "HashCache", "hash_admit", "hash_cache", "hash_commit", "hash_extend", "hash_lookup",
+    "hash_release", "hash_unplan",
+]  # fmt: skip
+
+
+class HashCache(NamedTuple):
+    """`holder[key]` is the first block with that key (0: none).
+
+    `blocks[b]` has the free queue's links, `users` (running requests that hold it), `key` + 1 (0:
+    none), `next_holder` of the same key, and `generated`: 1 where it holds tokens beyond its
+    writer's prompt. `state[0]` has the three switches of `hash_cache`, the `free` blocks, the `idle`
+    ones among them that have a key, keyed blocks of generated tokens, the evictions so far, and the
+    generated blocks of the last admission's hit.
+    """
+
+    holder: I4
+    blocks: Records
+    state: Records
+
+
+def hash_cache(
+    keys: BlockKeys, num_blocks: int, *, keyed: bool, all_or_nothing: bool, append_unkeyed: bool
+) -> HashCache:
+    """An empty cache. `append_unkeyed` is vLLM's older free order: every block to the tail."""
+    blocks = records(
+        num_blocks + 1, next_shift=np.int64, previous_shift=np.int64, users=np.int64,
+        key=np.int64, next_holder=np.int64, generated=np.int64,
+    )  # fmt: skip
+    close_ring(blocks)
+    state = records(
+        1, keyed=np.int64, all_or_nothing=np.int64, append_unkeyed=np.int64, free=np.int64,
+        idle=np.int64, num_generated=np.int64, evicted=np.int64, generated_hits=np.int64,
+    )  # fmt: skip
+    state[0].keyed, state[0].all_or_nothing = keyed, all_or_nothing
+    state[0].append_unkeyed, state[0].free = append_unkeyed, num_blocks
+    return HashCache(np.zeros(int(keys.sizes[1]) if keyed else 0, np.int32), blocks, state)
+
+
+@compiled
+def hash_lookup(keys: BlockKeys, cache: HashCache, rows: Rows, row: int, num_tokens: int) -> int:
+    """Leading blocks of the row's request that are cached; at most num_tokens - 1 tokens count."""
+    if cache.state[0].keyed == 0:
+        return 0
+    limit = (num_tokens - 1) // keys.sizes[0]
+    hits = 0
+    for place in range(rows.at[row].path_length):
+        node = keys.nodes[rows.path[row, place]]
+        stop = min(node.end_block, limit)
+        while hits < stop and cache.holder[node.base + hits] != 0:
+            hits += 1
+        if hits < stop:
+            break
+    if cache.state[0].all_or_nothing == 1 and hits < limit:
+        return 0
+    return hits
+
+
+@compiled
+def hash_admit(
+    keys: BlockKeys, cache: HashCache, rows: Rows, log: EventLog,
+    row: int, hits: int, fit_tokens: int, first_tokens: int,
+) -> bool:  # fmt: skip
+    """Pin `hits` blocks and allocate up to `first_tokens`; False, changing nothing, if `fit_tokens`
+    (the whole prompt) would not fit into the free blocks now."""
+    size, state = keys.sizes[0], cache.state[0]
+    free_hits = 0
+    block = 0
+    for place in range(rows.at[row].path_length):
+        node = keys.nodes[rows.path[row, place]]
+        while block < min(node.end_block, hits):
+            held = wide(cache.holder[node.base + block])
+            rows.table[row, block] = held
+            free_hits += cache.blocks[held].users == 0
+            block += 1
+    needed = (fit_tokens + size - 1) // size - hits
+    if needed + free_hits > state.free:
+        return False
+    state.free -= free_hits
+    state.idle -= free_hits
+    state.generated_hits = 0
+    for block in range(hits):
+        held = wide(rows.table[row, block])
+        if cache.blocks[held].users == 0:
+            unlink(cache.blocks, held)
+        cache.blocks[held].users += 1
+        state.generated_hits += cache.blocks[held].generated
+        emit(log, SHARE, rows.at[row].request, block, held, 1)
+    rows.at[row].num_blocks = rows.at[row].indexed_blocks = hits
+    return hash_extend(keys, cache, rows, log, row, first_tokens)
+
+
+@compiled
+def hash_extend(
+    keys: BlockKeys, cache: HashCache, rows: Rows, log: EventLog, row: int, num_tokens: int
+) -> bool:
+    """Allocate until the row holds `num_tokens`; False, changing nothing, if too few are free."""
+    size = keys.sizes[0]
+    held = rows.at[row].num_blocks
+    wanted = (num_tokens + size - 1) // size
+    if wanted <= held:
+        return True
+    if wanted - held > cache.state[0].free:
+        return False
+    for position in range(held, wanted):
+        block = pop_free(cache.blocks)
+        if cache.blocks[block].key != 0:
+            _forget(cache, block)
+            cache.state[0].evicted += 1
+            cache.state[0].idle -= 1
+            emit(log, EVICT, -1, 0, block, 1)
+        cache.blocks[block].users = 1
+        rows.table[row, position] = block
+        emit(log, ALLOCATE, rows.at[row].request, position, block, 1)
+    cache.state[0].free -= wanted - held
+    rows.at[row].num_blocks = wanted
+    return True
+
+
+@compiled
+def hash_commit(
+    keys: BlockKeys, cache: HashCache, rows: Rows, row: int, num_tokens: int, prompt_tokens: int
+) -> None:
+    """Give keys to the row's full blocks within `num_tokens`; called right after allocation."""
+    size = keys.sizes[0]
+    full = num_tokens // size
+    block = rows.at[row].indexed_blocks
+    if cache.state[0].keyed == 0 or block >= full:
+        return
+    place = 0
+    while block < full:
+        place = path_place(keys.nodes, rows.path[row], place, block)
+        node = keys.nodes[rows.path[row, place]]
+        while block < min(full, node.end_block):
+            held = wide(rows.table[row, block])
+            _remember(cache, held, node.base + block, wide((block + 1) * size > prompt_tokens))
+            block += 1
+    rows.at[row].indexed_blocks = full
+
+
+@compiled
+def hash_unplan(cache: HashCache, rows: Rows, row: int, indexed_before: int) -> None:
+    """Take back the keys that blocks from `indexed_before` on gained in a plan that will not run."""
+    for position in range(indexed_before, rows.at[row].indexed_blocks):
+        _forget(cache, wide(rows.table[row, position]))
+    rows.at[row].indexed_blocks = min(rows.at[row].indexed_blocks, indexed_before)
+
+
+@compiled
+def hash_release(cache: HashCache, rows: Rows, row: int) -> None:
+    """Give back all blocks of the row, tail first."""
+    for position in range(rows.at[row].num_blocks - 1, -1, -1):
+        block = wide(rows.table[row, position])
+        cache.blocks[block].users -= 1
+        if cache.blocks[block].users == 0:
+            unkeyed = cache.blocks[block].key == 0
+            push_free(cache.blocks, block, unkeyed and cache.state[0].append_unkeyed == 0)
+            cache.state[0].free += 1
+            cache.state[0].idle += not unkeyed
+    rows.at[row].num_blocks = rows.at[row].indexed_blocks = 0
+
+
+@compiled
+def _remember(cache: HashCache, block: int, key: int, generated: int) -> None:
+    """Key a block, behind the blocks that already have this key."""
+    here, state = cache.blocks[block], cache.state[0]
+    here.key, here.next_holder, here.generated = key + 1, 0, generated
+    state.num_generated += generated
+    other = wide(cache.holder[key])
+    if other == 0:
+        cache.holder[key] = block
+        return
+    while cache.blocks[other].next_holder != 0:
+        other = cache.blocks[other].next_holder
+    cache.blocks[other].next_holder = block
+
+
+@compiled
+def _forget(cache: HashCache, block: int) -> None:
+    """Take a block's key away."""
+    here, state = cache.blocks[block], cache.state[0]
+    key = here.key - 1
+    here.key = 0
+    state.num_generated -= here.generated
+    other = wide(cache.holder[key])
+    if other == block:
+        cache.holder[key] = here.next_holder
+        return
+    while cache.blocks[other].next_holder != block:
+        other = cache.blocks[other].next_holder
+    cache.blocks[other].next_holder = here.next_holder
