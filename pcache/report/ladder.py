@@ -1,0 +1,72 @@
+"""The ladder of serving: what each step from static batching to prefix caching buys.
+
+A rung is recognised by its scheduler and cache. Rungs compare only when everything else is the
+same: trace, model, GPU, capacity and world. The step after the last, a cache shared by several
+replicas, is not simulated yet and so is never drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pcache.report.runs import Run, name_of, setting
+
+__all__ = ["Rung", "find_ladder"]
+
+NUM_UNCACHED_RUNGS = 3
+_UNCACHED = {
+    "static": (0, "static batching"),
+    "continuous": (1, "continuous batching"),
+    "chunked": (2, "chunked prefill"),
+}
+_CACHES = ("hash", "radix")
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One step: its title, and the run that stands on it in each world that has one."""
+
+    position: int
+    title: str
+    runs: dict[str, Run]
+
+    @property
+    def uses_cache(self) -> bool:
+        return self.position >= NUM_UNCACHED_RUNGS
+
+
+def find_ladder(runs: Sequence[Run]) -> list[Rung]:
+    """The longest ladder among the runs, lowest rung first; empty if it has fewer than two rungs.
+
+    Prefix caching is one rung a policy. Where several runs fit a rung, the first one stands there.
+    """
+    groups: dict[tuple[str, ...], dict[int, Rung]] = {}
+    for run in runs:
+        place = _place(run)
+        if place is not None and run.summary.get("ttft_mean_ms") is not None:
+            rung = groups.setdefault(_surroundings(run), {}).setdefault(place[0], Rung(*place, {}))
+            rung.runs.setdefault(run.world, run)
+    climbable = [
+        [rungs[position] for position in sorted(rungs)]
+        for rungs in groups.values()
+        if len({min(position, NUM_UNCACHED_RUNGS) for position in rungs}) > 1
+    ]
+    return max(climbable, key=len, default=[])
+
+
+def _place(run: Run) -> tuple[int, str] | None:
+    batching = setting(run.config, "scheduler.batching")
+    if run.index == "none":
+        return _UNCACHED.get(batching)
+    if batching == "chunked" and run.index in _CACHES:
+        size = run.block_size_tokens
+        blocks = f"{run.index}, {size} token{'' if size == 1 else 's'} a block"
+        number = _CACHES.index(run.index)
+        return NUM_UNCACHED_RUNGS + number, f"prefix caching ({blocks})"
+    return None
+
+
+def _surroundings(run: Run) -> tuple[str, ...]:
+    settings = ("trace.sha256", "trace.requests", "capacity.kv_tokens", "scheduler.order")
+    return (name_of(run.config.get("model")), *(str(setting(run.config, key)) for key in settings))

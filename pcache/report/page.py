@@ -1,0 +1,122 @@
+"""Write a report: charts as PNG, tables as CSV, and one page that holds everything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib
+
+from pcache.errors import RunDirectoryError
+from pcache.report.facts import facts, findings, warnings, world_sentences
+from pcache.report.figures import PAIR_CHARTS, RUN_CHARTS, Chart
+from pcache.report.glossary import GLOSSARY
+from pcache.report.pairs import CLOSE_PERCENT, CLOSE_POINTS, find_pairs, side_by_side
+from pcache.report.runs import Run, load_runs, setting
+from pcache.report.style import STYLE, save_png, svg_text
+from pcache.report.tables import DETAILS, HEADLINE, csv_tables, pair_table, pair_tables, run_table
+from pcache.report.units import plural
+
+__all__ = ["render", "write_report"]
+
+PAGE = "index.html"
+
+
+def write_report(runs: Sequence[Path], out: Path, title: str | None = None) -> Path:
+    """Report on the run directories at or below `runs`; returns the page, `out`/index.html.
+
+    Raises RunDirectoryError for a directory that holds no run, and where `out` cannot be written.
+    """
+    return render(load_runs(runs), out, title)
+
+
+def render(runs: Sequence[Run], out: Path, title: str | None = None) -> Path:
+    """As write_report, for runs already loaded. The page is written last."""
+    pairs = find_pairs(runs)
+    with matplotlib.rc_context(STYLE):
+        run_charts = [chart for draw in RUN_CHARTS if (chart := draw(runs))]
+        pair_charts = [chart for draw in PAIR_CHARTS if (chart := draw(pairs))] if pairs else []
+        tables = csv_tables(runs)
+        if pairs:
+            tables["side_by_side"] = side_by_side(pairs)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            run_figures, pair_figures = (
+                [_figure(chart, out) for chart in charts] for charts in (run_charts, pair_charts)
+            )
+            files = [f"{name}.csv" for name, table in tables.items() if not table.empty]
+            for file in files:
+                tables[file.removesuffix(".csv")].to_csv(out / file, index=False)
+            page = out / PAGE
+            page.write_text(_template().render(
+                title=title or _title(runs), runs=runs, worlds=world_sentences(runs),
+                facts=facts(runs),
+                findings=findings(runs, pairs), warnings=warnings(runs),
+                headline=run_table(runs, HEADLINE), run_figures=run_figures,
+                pair_figures=pair_figures, pairs=pair_tables(pairs),
+                pair_table=pair_table(pairs), close_percent=f"{CLOSE_PERCENT:g}",
+                close_points=f"{CLOSE_POINTS:g}",
+                details={name: table for name, columns in DETAILS.items()
+                         if (table := run_table(runs, columns))},
+                same=_same_settings(runs), differing=_differing_settings(runs),
+                glossary=GLOSSARY, files=files,
+            ), encoding="utf-8")  # fmt: skip
+        except OSError as error:
+            raise RunDirectoryError(
+                f"{out}: cannot write the report ({error.strerror}); choose another --out"
+            ) from error
+    return page
+
+
+def _figure(chart: Chart, out: Path) -> dict[str, str]:
+    save_png(chart.figure, out / f"{chart.name}.png")
+    return {
+        "name": chart.name,
+        "title": chart.title,
+        "reading": chart.reading,
+        "svg": svg_text(chart.figure, chart.name, chart.title),
+    }
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pcache.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("page.html")
+
+
+def _title(runs: Sequence[Run]) -> str:
+    names = dict.fromkeys(str(setting(run.config, "trace.name") or "trace") for run in runs)
+    return f"Prefix caching on {', '.join(names)}: {plural(len(runs), 'run')}"
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Dotted setting to text. Mappings are flattened, everything else is shown as it is."""
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
+    return flat
+
+
+def _settings(runs: Sequence[Run]) -> dict[str, list[str]]:
+    flat = [_flat(run.config) for run in runs]
+    keys = dict.fromkeys(key for settings in flat for key in settings)
+    return {key: [settings.get(key, "–") for settings in flat] for key in keys}
+
+
+def _same_settings(runs: Sequence[Run]) -> dict[str, str]:
+    return {key: values[0] for key, values in _settings(runs).items() if len(set(values)) == 1}
+
+
+def _differing_settings(runs: Sequence[Run]) -> dict[str, list[str]]:
+    return {key: values for key, values in _settings(runs).items() if len(set(values)) > 1}
