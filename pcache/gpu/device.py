@@ -1,0 +1,62 @@
+"""Devices and number formats by name, and device failures as one-line errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from pcache.errors import ConfigError, DeviceError
+
+__all__ = ["DTYPES", "device_errors", "dtype_named", "open_device"]
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+def dtype_named(name: str) -> torch.dtype:
+    """The dtype called `name`. Raises ConfigError naming the known ones."""
+    if name not in DTYPES:
+        raise ConfigError(f"unknown dtype {name!r}; known: {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def open_device(name: str) -> torch.device:
+    """The device called `name` ("cuda", "cuda:1" or "cpu"), ready for use.
+
+    Sets products of fp32 matrices to IEEE arithmetic, without TF32. Raises DeviceError where there
+    is no such device, ConfigError where the name is none.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"unknown device {name!r}; expected cuda, cuda:N or cpu") from error
+    if device.type not in ("cuda", "cpu"):
+        raise ConfigError(f"unsupported device {name!r}; expected cuda, cuda:N or cpu")
+    if device.type == "cuda":
+        index = device.index or 0
+        if index >= torch.cuda.device_count():
+            raise DeviceError(
+                f"no CUDA device {index} (torch {torch.__version__} sees "
+                f"{torch.cuda.device_count()}): use --device cpu with a small model"
+            )
+        device = torch.device("cuda", index)
+        torch.cuda.set_device(device)
+    torch.set_float32_matmul_precision("highest")
+    return device
+
+
+@contextmanager
+def device_errors(doing: str) -> Iterator[None]:
+    """Turn running out of memory or losing the GPU into DeviceError."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        detail = str(error).splitlines()[0]
+        raise DeviceError(
+            f"out of GPU memory while {doing}: take a smaller KV pool, step budget or model "
+            f"({detail})"
+        ) from error
+    except torch.AcceleratorError as error:
+        detail = str(error).splitlines()[0]
+        raise DeviceError(f"the GPU failed while {doing}: {detail}") from error

@@ -1,0 +1,117 @@
+"""Which layout a step gets: a bucket that a CUDA graph was captured for, or one made for it.
+
+Eager layouts are rounded up so that all sizes share the same compiled kernels.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+
+from pcache.gpu.packing import ArrangedStep
+from pcache.gpu.step import StepLayout
+
+__all__ = ["NO_GRAPHS", "GraphBuckets", "Layouts"]
+
+_ROUND = 16
+
+
+@dataclass(frozen=True, slots=True)
+class GraphBuckets:
+    """Sizes that get a CUDA graph, ascending. A step runs in the smallest that holds it.
+
+    decodes        batch sizes of steps with decodes alone
+    extend_tokens  new tokens of steps with extends, alone or with decodes
+    mixed_decodes  batch sizes of decodes beside extends
+    max_extends    extends that a graph holds
+    """
+
+    decodes: tuple[int, ...] = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256)
+    extend_tokens: tuple[int, ...] = (16, 32, 64, 128, 192, 256, 384, 512)
+    mixed_decodes: tuple[int, ...] = (8, 32, 64, 128, 256)
+    max_extends: int = 16
+
+
+NO_GRAPHS = GraphBuckets((), (), ())
+
+
+class Layouts:
+    """Layouts of one runner: at most `max_rows` requests and `max_step_tokens` tokens a step."""
+
+    def __init__(self, buckets: GraphBuckets, max_rows: int, max_step_tokens: int) -> None:
+        self._buckets = buckets
+        self._max_rows, self._max_step_tokens = max_rows, max_step_tokens
+        self._extends = _round_up(max_rows)
+        self._decode_sizes = _up_to(max_rows, buckets.decodes)
+        self._extend_sizes = _up_to(max_step_tokens, buckets.extend_tokens)
+        self._mixed_sizes = (0, *_up_to(max_rows, buckets.mixed_decodes))
+        self._graphs = {(0, size): self._graph(0, size) for size in self._decode_sizes}
+        self._graphs |= {
+            (tokens, decodes): self._graph(tokens, decodes)
+            for tokens in self._extend_sizes
+            for decodes in self._mixed_sizes
+        }
+
+    def of(self, step: ArrangedStep) -> StepLayout:
+        """The layout to run `step` in."""
+        tokens, decodes = step.num_extend_tokens, step.num_decodes
+        if step.num_extends == 0:
+            key = (0, _smallest(self._decode_sizes, decodes))
+        elif step.num_extends <= self._buckets.max_extends:
+            key = (_smallest(self._extend_sizes, tokens), _smallest(self._mixed_sizes, decodes))
+        else:
+            key = (-1, -1)
+        graph = self._graphs.get(key)
+        return graph or self.eager(tokens, decodes, len(step.sampling))
+
+    def graphs(self) -> list[StepLayout]:
+        """Layouts to capture, largest first, so that smaller ones reuse their memory."""
+        return sorted(self._graphs.values(), key=lambda layout: -layout.num_tokens)
+
+    def largest(self) -> list[StepLayout]:
+        """Eager layouts as large as a step may be: of extends alone, and with every row decoding."""
+        rest = max(_ROUND, self._max_step_tokens - self._max_rows)
+        return [
+            self.eager(self._max_step_tokens, 0, 1),
+            self.eager(rest, self._max_rows, self._max_rows),
+        ]
+
+    @property
+    def max_ints(self) -> int:
+        """Integers of the largest packed step."""
+        bound = self.eager(self._max_step_tokens, self._max_rows, self._max_rows)
+        return max(layout.num_ints for layout in (bound, *self._graphs.values()))
+
+    @property
+    def max_samples(self) -> int:
+        """Sampled tokens of the largest step, padding included."""
+        return max((self._max_rows, *(layout.samples for layout in self._graphs.values())))
+
+    def eager(self, extend_tokens: int, decodes: int, samples: int) -> StepLayout:
+        """A layout for one step that no graph holds."""
+        return StepLayout(
+            extend_tokens=_round_up(extend_tokens),
+            extends=self._extends if extend_tokens else 0,
+            decodes=_round_up(decodes),
+            samples=samples,
+            planned_tokens=_round_up(self._max_step_tokens) if extend_tokens else 0,
+        )
+
+    def _graph(self, tokens: int, decodes: int) -> StepLayout:
+        extends = min(self._buckets.max_extends, self._max_rows) if tokens else 0
+        return StepLayout(tokens, extends, decodes, extends + decodes, tokens)
+
+
+def _round_up(count: int) -> int:
+    return -(-count // _ROUND) * _ROUND
+
+
+def _up_to(limit: int, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """The sizes needed to hold every count up to `limit`."""
+    return sizes[: bisect_left(sizes, limit) + 1]
+
+
+def _smallest(sizes: tuple[int, ...], count: int) -> int:
+    """The smallest size that holds `count`, or -1."""
+    index = bisect_left(sizes, count)
+    return sizes[index] if index < len(sizes) else -1
