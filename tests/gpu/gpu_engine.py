@@ -34,6 +34,7 @@ def build(
     max_step_tokens: int = 256,
     max_context_tokens: int = 512,
     sampling: SamplingConfig | None = None,
+    prepare: bool = True,
 ) -> Driver:
     """A driver over a runner of the model in `path`, with a pool full of NaN."""
     on = open_device(device)
@@ -45,5 +46,6 @@ def build(
         max_context_tokens, max_rows, max_step_tokens, sampling or SamplingConfig(), graphs
     )
     runner = Runner(model, pool, config)
-    runner.prepare()
+    if prepare:
+        runner.prepare()
     return Driver(runner, block_size, num_blocks)

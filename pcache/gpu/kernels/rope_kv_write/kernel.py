@@ -81,7 +81,7 @@ def _rope_kv_write_kernel(qkv_ptr, cos_sin_ptr, positions_ptr, slots_ptr, k_cach
     row = tl.arange(0, ROWS)  # the group's query heads, then the key head, then padding
     is_key = row == GROUP
     head = tl.where(is_key, GROUP * NUM_KV_HEADS + kv_head, kv_head * GROUP + row)
-    mask = (row <= GROUP)[:, None] & (pair < HALF)[None, :]
+    mask = (row <= GROUP)[:, None] & (pair >= 0)[None, :]
     offsets = head[:, None] * HEAD_DIM + pair[None, :]  # [ROWS, HALF]
     first = tl.load(qkv_ptr + offsets, mask=mask, other=0.0).to(tl.float32)
     second = tl.load(qkv_ptr + offsets + HALF, mask=mask, other=0.0).to(tl.float32)
@@ -102,11 +102,11 @@ def _rope_kv_write_kernel(qkv_ptr, cos_sin_ptr, positions_ptr, slots_ptr, k_cach
     is_query = mask & (row < GROUP)[:, None]
     tl.store(qkv_ptr + offsets, turned_first, mask=is_query)
     tl.store(qkv_ptr + offsets + HALF, turned_second, mask=is_query)
-    cached = slot * NUM_KV_HEADS * HEAD_DIM + kv_head * HEAD_DIM
-    to_cache = mask & (is_key & (slot >= 0))[:, None]
-    k_ptrs = k_cache_ptr + cached + row[:, None] * 0 + pair[None, :]
-    tl.store(k_ptrs, turned_first, mask=to_cache)
-    tl.store(k_ptrs + HALF, turned_second, mask=to_cache)
-    d = tl.arange(0, HEAD_DIM)
-    value = tl.load(qkv_ptr + ((GROUP + 1) * NUM_KV_HEADS + kv_head) * HEAD_DIM + d)
-    tl.store(v_cache_ptr + cached + d, value, mask=(d < HEAD_DIM) & (slot >= 0))
+    if slot >= 0:
+        cached = slot * NUM_KV_HEADS * HEAD_DIM + kv_head * HEAD_DIM
+        k_ptrs = k_cache_ptr + cached + row[:, None] * 0 + pair[None, :]
+        tl.store(k_ptrs, turned_first, mask=mask & is_key[:, None])
+        tl.store(k_ptrs + HALF, turned_second, mask=mask & is_key[:, None])
+        d = tl.arange(0, HEAD_DIM)
+        value = tl.load(qkv_ptr + ((GROUP + 1) * NUM_KV_HEADS + kv_head) * HEAD_DIM + d)
+        tl.store(v_cache_ptr + cached + d, value)

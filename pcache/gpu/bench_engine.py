@@ -1,0 +1,198 @@
+"""TTFT and decode speed of the engine alone, on synthetic steps over a prefix already in the pool.
+
+TTFT is the wall clock from handing a request's token ids over on the host to its first token in host
+memory: block-table update, every chunk of the prompt, sampling and the copy back included. Decode
+keeps one step in flight ahead of the host, as the engine does, and feeds sampled tokens back on the
+device. Blocks lie scattered over the pool; their content is random.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pandas as pd
+import torch
+
+from pcache.gpu.backend import backend_named
+from pcache.gpu.device import dtype_named, open_device
+from pcache.gpu.engine_floor import (
+    VLLM_DECODE_MS,
+    VLLM_TTFT_MS,
+    decode_floor_ms,
+    ttft_floor_ms,
+)
+from pcache.gpu.kv_pool import KVPool
+from pcache.gpu.layouts import GraphBuckets
+from pcache.gpu.model import Model
+from pcache.gpu.provenance import measured_with
+from pcache.gpu.runner import Pending, Runner, RunnerConfig
+from pcache.gpu.step import StepInputs
+from pcache.gpu.weights import random_weights
+from pcache.shapes import model_shape
+
+__all__ = ["EngineBench", "append_results", "bench_engine"]
+
+_DECODE_CONTEXT = 8192
+_DECODE_STEPS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class EngineBench:
+    """What to measure, and with what."""
+
+    model: str = "llama-3.1-8b"
+    dtype: str = "bf16"
+    block_size: int = 16
+    repeats: int = 7
+    ttft_rows: tuple[tuple[int, int], ...] = tuple(VLLM_TTFT_MS)
+    decode_batches: tuple[int, ...] = tuple(VLLM_DECODE_MS)
+    graphs: GraphBuckets = field(
+        default_factory=lambda: GraphBuckets(decodes=(1, 32), mixed_decodes=())
+    )
+    max_step_tokens: int = 8192
+
+
+def bench_engine(bench: EngineBench) -> pd.DataFrame:
+    """One row a measurement: what, new_tokens, cached_tokens, batch, p50_ms, min_ms, max_ms, gpu_ms,
+    host_ms (in `launch`), floor_ms, floor_share, vllm_ms, and what it was measured with.
+
+    Needs a GPU that holds the model and the largest context; raises DeviceError if not.
+    """
+    subject = _Subject(bench)
+    rows = [subject.ttft(new, cached) for new, cached in bench.ttft_rows]
+    rows += [subject.decode(batch) for batch in bench.decode_batches]
+    setting = {"model": bench.model, "dtype": bench.dtype, "block_size": bench.block_size}
+    made_with = setting | measured_with()
+    frame = pd.DataFrame([row | made_with for row in rows])
+    frame.insert(0, "floor_share", frame["floor_ms"] / frame["p50_ms"])
+    return frame[[*rows[0], "floor_share", *made_with]]
+
+
+def append_results(frame: pd.DataFrame, path: Path) -> None:
+    """Add rows to a CSV file of results, creating it with a header."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.round(4).to_csv(path, mode="a", header=not path.exists(), index=False)
+
+
+class _Subject:
+    """A runner with random weights, and a pool of random keys and values."""
+
+    def __init__(self, bench: EngineBench) -> None:
+        self._bench = bench
+        device, dtype = open_device("cuda"), dtype_named(bench.dtype)
+        self._shape = model_shape(bench.model)
+        contexts = [new + cached for new, cached in bench.ttft_rows]
+        decode_context = _DECODE_CONTEXT + _DECODE_STEPS
+        self._max_context = max([*contexts, decode_context])
+        max_rows = max([*bench.decode_batches, 1])
+        tokens = max([*contexts, *(batch * decode_context for batch in bench.decode_batches)])
+        num_blocks = -(-tokens // bench.block_size) + max_rows
+        weights = random_weights(self._shape, 0, dtype, device)
+        model = Model(self._shape, weights, backend_named("triton"), self._max_context)
+        pool = KVPool(self._shape, num_blocks, bench.block_size, dtype, device)
+        for layer in pool.data:
+            layer.normal_()
+        config = RunnerConfig(
+            self._max_context, max_rows, bench.max_step_tokens, graphs=bench.graphs
+        )
+        self._runner = Runner(model, pool, config)
+        self.prepared = self._runner.prepare()
+        self._rng = np.random.default_rng(0)
+        self._blocks = self._rng.permutation(num_blocks).astype(np.int32)
+
+    def ttft(self, new_tokens: int, cached_tokens: int) -> dict[str, object]:
+        """Median TTFT of one request alone on the device."""
+        tokens = self._rng.integers(self._shape.vocab_size, size=new_tokens, dtype=np.int32)
+        wall, on_gpu, on_host = [], [], []
+        for _ in range(self._bench.repeats + 2):
+            torch.cuda.synchronize()
+            began = time.perf_counter_ns()
+            steps = [self._runner.launch(part) for part in self._prefill(tokens, cached_tokens)]
+            launched = time.perf_counter_ns()
+            outputs = [step.wait() for step in steps]
+            wall.append(outputs[-1].on_host_at_ns - began)
+            on_host.append(launched - began)
+            on_gpu.append(sum(part.gpu_ns for part in outputs))
+        return {
+            "what": "ttft",
+            "new_tokens": new_tokens,
+            "cached_tokens": cached_tokens,
+            "batch": 1,
+            **_milliseconds(wall[2:], on_gpu[2:], on_host[2:]),
+            "floor_ms": ttft_floor_ms(self._shape, new_tokens, cached_tokens),
+            "vllm_ms": VLLM_TTFT_MS.get((new_tokens, cached_tokens)),
+        }
+
+    def _prefill(self, tokens: np.ndarray, cached: int) -> Iterator[StepInputs]:
+        """The steps of one prompt, in chunks of the token budget."""
+        budget = self._bench.max_step_tokens
+        for first in range(0, len(tokens), budget):
+            part = tokens[first : first + budget]
+            yield StepInputs(
+                rows=np.zeros(1, dtype=np.int32),
+                starts=np.array([cached + first], dtype=np.int32),
+                counts=np.array([len(part)], dtype=np.int32),
+                samples=np.array([first + budget >= len(tokens)]),
+                token_ids=part,
+                table_runs=self._table_runs(1, cached + len(tokens) if first == 0 else 0),
+            )
+
+    def decode(self, batch: int) -> dict[str, object]:
+        """Median time of a decode step of `batch` requests with 8,192 tokens of context each."""
+        setup = self._table_runs(batch, _DECODE_CONTEXT + _DECODE_STEPS)
+        nothing = setup[:0]
+        pending: Pending | None = None
+        instants, on_gpu, on_host = [], [], []
+        for step in range(_DECODE_STEPS):
+            inputs = StepInputs(
+                rows=np.arange(batch, dtype=np.int32),
+                starts=np.full(batch, _DECODE_CONTEXT + step, dtype=np.int32),
+                counts=np.ones(batch, dtype=np.int32),
+                samples=np.ones(batch, dtype=bool),
+                token_ids=np.full(batch, -1, dtype=np.int32),
+                table_runs=setup if step == 0 else nothing,
+            )
+            began = time.perf_counter_ns()
+            ahead = self._runner.launch(inputs)
+            on_host.append(time.perf_counter_ns() - began)
+            if pending is not None:
+                outputs = pending.wait()
+                instants.append(outputs.on_host_at_ns)
+                on_gpu.append(outputs.gpu_ns)
+            pending = ahead
+        assert pending is not None
+        pending.wait()
+        between = np.diff(instants).tolist()
+        return {
+            "what": "decode",
+            "new_tokens": 1,
+            "cached_tokens": _DECODE_CONTEXT,
+            "batch": batch,
+            **_milliseconds(between[4:], on_gpu[5:], on_host[5:]),
+            "floor_ms": decode_floor_ms(self._shape, batch, _DECODE_CONTEXT),
+            "vllm_ms": VLLM_DECODE_MS.get(batch) if self._bench.model == "llama-3.1-8b" else None,
+        }
+
+    def _table_runs(self, num_rows: int, tokens: int) -> np.ndarray:
+        """Runs of one scattered block each that give `num_rows` rows room for `tokens` tokens."""
+        size = -(-tokens // self._bench.block_size)
+        count = num_rows * size
+        rows, positions = np.divmod(np.arange(count, dtype=np.int32), max(size, 1))
+        ones = np.ones(count, dtype=np.int32)
+        runs = np.stack((rows, positions, self._blocks[:count], ones), axis=1)
+        return np.ascontiguousarray(runs, dtype=np.int32)
+
+
+def _milliseconds(wall: list[int], on_gpu: list[int], on_host: list[int]) -> dict[str, float]:
+    return {
+        "p50_ms": median(wall) / 1e6,
+        "min_ms": min(wall) / 1e6,
+        "max_ms": max(wall) / 1e6,
+        "gpu_ms": median(on_gpu) / 1e6,
+        "host_ms": median(on_host) / 1e6,
+    }
