@@ -2,8 +2,8 @@
 
 Extend and decode differ in how the plan cuts a step and in tile shapes, not in what is computed, so
 they share this body. Its arguments are described in extend_attention/kernel.py and
-decode_attention/kernel.py. Grid: any number of programs; each takes (work item, KV head) pairs in
-turn, as many as the plan on the device says.
+decode_attention/kernel.py. Grid: a program for each work item and KV head that the plan could
+hold; those past the ones it does hold, as it says on the device, return at once.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def launch_attention(
         k_cache.stride(0), k_cache.stride(1), k_cache.stride(2), block_table.stride(0),
         GROUP=q.shape[1] // num_kv_heads, NUM_KV_HEADS=num_kv_heads, HEAD_DIM=head_dim,
         BLOCK_SIZE=block_size, BLOCK_M=shape.block_m, BLOCK_N=shape.block_n, USE_TMA=use_tma,
-        num_warps=shape.num_warps, num_stages=shape.num_stages,
+                num_warps=shape.num_warps, num_stages=shape.num_stages,
     )  # fmt: skip
     merge_partials(plan, out)
 
@@ -70,34 +70,35 @@ def _attention_kernel(q_ptr, k_ptr, v_ptr, k_desc, v_desc, table_ptr, items_ptr,
     d = tl.arange(0, HEAD_DIM)
     row = tl.arange(0, BLOCK_M)
     work = tl.program_id(0)
-    if work < tl.load(counts_ptr) * NUM_KV_HEADS:
-        item_ptr = items_ptr + work // NUM_KV_HEADS * ITEM_FIELDS
-        head = work % NUM_KV_HEADS
-        first_token = tl.load(item_ptr)
-        tile_tokens = tl.load(item_ptr + 1)
-        position = tl.load(item_ptr + 2)
-        lo = tl.load(item_ptr + 3)
-        hi = tl.load(item_ptr + 4)
-        table_row = tl.load(item_ptr + 5).to(tl.int64)
-        slot = tl.load(item_ptr + 6)
+    if work >= tl.load(counts_ptr) * NUM_KV_HEADS:
+        return
+    item_ptr = items_ptr + work // NUM_KV_HEADS * ITEM_FIELDS
+    head = work % NUM_KV_HEADS
+    first_token = tl.load(item_ptr)
+    tile_tokens = tl.load(item_ptr + 1)
+    position = tl.load(item_ptr + 2)
+    lo = tl.load(item_ptr + 3)
+    hi = tl.load(item_ptr + 4)
+    table_row = tl.load(item_ptr + 5).to(tl.int64)
+    slot = tl.load(item_ptr + 6)
 
-        row_mask = row < tile_tokens * GROUP
-        token = (first_token + row // GROUP).to(tl.int64)
-        q_head = head * GROUP + row % GROUP
-        q_offsets = (token * stride_q_token + q_head * stride_q_head)[:, None] + d[None, :]
-        q = tl.load(q_ptr + q_offsets, mask=row_mask[:, None], other=0.0)  # [BLOCK_M, HEAD_DIM]
-        m = tl.full([BLOCK_M], -float("inf"), tl.float32)
-        denom = tl.zeros([BLOCK_M], tl.float32)
-        acc = tl.zeros([BLOCK_M, HEAD_DIM], tl.float32)
-        acc, m, denom = attend(
-            q, acc, m, denom, position + row // GROUP, lo, (position + 1) // BLOCK_N * BLOCK_N, hi,
-            head, k_ptr, v_ptr, k_desc, v_desc, table_ptr + table_row * stride_table_row,
-            stride_block, stride_slot, stride_head, scale_log2,
-            HEAD_DIM, BLOCK_SIZE, BLOCK_N, USE_TMA,
-        )  # fmt: skip
-        # Loaded again, not kept: 64-bit offsets held through the loop would spill its accumulators.
-        token = (tl.load(item_ptr, volatile=True) + row // GROUP).to(tl.int64)
-        row_mask = row < tl.load(item_ptr + 1, volatile=True) * GROUP
-        out_offsets = (token * stride_out_token + q_head * stride_out_head)[:, None] + d[None, :]
-        store_tile(acc, m, denom, out_ptr, partial_out_ptr, partial_lse_ptr, out_offsets, row_mask,
-                   slot, head, NUM_KV_HEADS, HEAD_DIM, BLOCK_M)  # fmt: skip
+    row_mask = row < tile_tokens * GROUP
+    token = (first_token + row // GROUP).to(tl.int64)
+    q_head = head * GROUP + row % GROUP
+    q_offsets = (token * stride_q_token + q_head * stride_q_head)[:, None] + d[None, :]
+    q = tl.load(q_ptr + q_offsets, mask=row_mask[:, None], other=0.0)  # [BLOCK_M, HEAD_DIM]
+    m = tl.full([BLOCK_M], -float("inf"), tl.float32)
+    denom = tl.zeros([BLOCK_M], tl.float32)
+    acc = tl.zeros([BLOCK_M, HEAD_DIM], tl.float32)
+    acc, m, denom = attend(
+        q, acc, m, denom, position + row // GROUP, lo, (position + 1) // BLOCK_N * BLOCK_N, hi,
+        head, k_ptr, v_ptr, k_desc, v_desc, table_ptr + table_row * stride_table_row,
+        stride_block, stride_slot, stride_head, scale_log2,
+        HEAD_DIM, BLOCK_SIZE, BLOCK_N, USE_TMA,
+    )  # fmt: skip
+    # Loaded again, not kept: 64-bit offsets held through the loop would spill its accumulators.
+    token = (tl.load(item_ptr, volatile=True) + row // GROUP).to(tl.int64)
+    row_mask = row < tl.load(item_ptr + 1, volatile=True) * GROUP
+    out_offsets = (token * stride_out_token + q_head * stride_out_head)[:, None] + d[None, :]
+    store_tile(acc, m, denom, out_ptr, partial_out_ptr, partial_lse_ptr, out_offsets, row_mask,
+               slot, head, NUM_KV_HEADS, HEAD_DIM, BLOCK_M)  # fmt: skip

@@ -24,7 +24,7 @@ def merge_partials(plan: AttentionPlan, out: torch.Tensor) -> None:
     _merge_kernel[(plan.merge_programs,)](
         plan.counts, plan.merges, plan.partial_out, plan.partial_lse, out, out.stride(0), out.stride(1),
         GROUP=num_heads // plan.num_kv_heads, NUM_KV_HEADS=plan.num_kv_heads, HEAD_DIM=head_dim,
-        BLOCK_M=plan.shape.block_m, ROWS=4, CHUNKS=16,
+        BLOCK_M=plan.shape.block_m, ROWS=4,
     )  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def store_tile(acc, m, denom, out_ptr, partial_out_ptr, partial_lse_ptr, out_off
 def _merge_kernel(counts_ptr, merges_ptr, partial_out_ptr, partial_lse_ptr, out_ptr,
                   stride_out_token, stride_out_head,
                   GROUP: tl.constexpr, NUM_KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr,
-                  BLOCK_M: tl.constexpr, ROWS: tl.constexpr, CHUNKS: tl.constexpr):  # fmt: skip
+                  BLOCK_M: tl.constexpr, ROWS: tl.constexpr):  # fmt: skip
     PIECES: tl.constexpr = BLOCK_M // ROWS
     d = tl.arange(0, HEAD_DIM)
     num_pieces = tl.load(counts_ptr + 1) * NUM_KV_HEADS * PIECES
@@ -67,22 +67,17 @@ def _merge_kernel(counts_ptr, merges_ptr, partial_out_ptr, partial_lse_ptr, out_
             m = tl.full([ROWS], -float("inf"), tl.float32)
             denom = tl.zeros([ROWS], tl.float32)
             acc = tl.zeros([ROWS, HEAD_DIM], tl.float32)
-            for base in tl.range(0, num_chunks, CHUNKS):
-                chunk = base + tl.arange(0, CHUNKS)
+            for chunk in tl.range(0, num_chunks, loop_unroll_factor=4):
                 slot = (first_slot + chunk * slot_stride).to(tl.int64)
-                rows = (slot * NUM_KV_HEADS + head)[:, None] * BLOCK_M + row[
-                    None, :
-                ]  # [CHUNKS, ROWS]
-                mask = (chunk < num_chunks)[:, None] & (row < tile_tokens * GROUP)[None, :]
-                lse = tl.load(partial_lse_ptr + rows, mask=mask, other=-float("inf"))
-                part_ptr = partial_out_ptr + rows[:, :, None] * HEAD_DIM + d[None, None, :]
-                part = tl.load(part_ptr, mask=mask[:, :, None], other=0.0)
-                m_new = tl.maximum(m, tl.max(lse, 0))
+                rows = (slot * NUM_KV_HEADS + head) * BLOCK_M + row
+                lse = tl.load(partial_lse_ptr + rows)
+                part = tl.load(partial_out_ptr + rows[:, None] * HEAD_DIM + d[None, :])
+                m_new = tl.maximum(m, lse)
                 shift = tl.where(m_new == -float("inf"), 0.0, m_new)
-                weight = tl.math.exp2(lse - shift[None, :])
+                weight = tl.math.exp2(lse - shift)
                 alpha = tl.math.exp2(m - shift)
-                denom = denom * alpha + tl.sum(weight, 0)
-                acc = acc * alpha[:, None] + tl.sum(part * weight[:, :, None], 0)
+                denom = denom * alpha + weight
+                acc = acc * alpha[:, None] + part * weight[:, None]
                 m = m_new
             token = (first_token + row // GROUP).to(tl.int64)
             offsets = token * stride_out_token + (head * GROUP + row % GROUP) * stride_out_head

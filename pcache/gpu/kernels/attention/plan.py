@@ -16,6 +16,7 @@ out longest first, tiles last to first, so that the longest items start first.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -58,6 +59,17 @@ def _gpu(device: torch.device) -> tuple[int, bool]:
     return properties.multi_processor_count, properties.major >= 9
 
 
+def _ints(device: torch.device, *size: int) -> torch.Tensor:
+    return torch.zeros(size, dtype=torch.int32, device=device)
+
+
+@functools.cache
+def _partials(device: torch.device, rows: int, head_dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Buffers for partial results, kept for good: a CUDA graph may hold their addresses."""
+    out = torch.empty(rows, head_dim, dtype=torch.float32, device=device)
+    return out, torch.empty(rows, dtype=torch.float32, device=device)
+
+
 class AttentionPlan:
     """Work items of one step's attention, in buffers of fixed size that a CUDA graph may hold.
 
@@ -67,9 +79,10 @@ class AttentionPlan:
     group_size          query heads per KV head, at most `shape.block_m`
     num_kv_heads, head_dim, device
 
-    Buffers (owned here, written by `write_items`): `items` [max_items, 8] int32, `merges`
-    [max_partials, 8] int32, `counts` [2] int32 (items, merges), `partial_out` [max_partials,
-    num_kv_heads, block_m, head_dim] and `partial_lse` [max_partials, num_kv_heads, block_m], float32.
+    Buffers: `items` [max_items, 8] int32, `merges` [max_partials, 8] int32 and `counts` [2] int32
+    (items, merges) are the plan's own. `partial_out` [max_partials · num_kv_heads · block_m, head_dim]
+    and `partial_lse` [the same rows], float32, live only from a launch to its merge, so plans of one
+    size share them: use such plans on one stream.
     """
 
     def __init__(
@@ -95,16 +108,11 @@ class AttentionPlan:
         max_tiles = max_requests + max_tokens // self.tile_tokens
         self.max_items = max_tiles + self.max_partials
         self.grid = self.max_items * num_kv_heads
-        rows = (self.max_partials, num_kv_heads, shape.block_m)
-
-        def empty(*size: int, dtype: torch.dtype = torch.int32) -> torch.Tensor:
-            return torch.empty(size, dtype=dtype, device=device)
-
-        self.items = empty(self.max_items, ITEM_FIELDS.value)
-        self.merges = empty(self.max_partials, MERGE_FIELDS.value)
-        self.counts = empty(2).zero_()
-        self.partial_out = empty(*rows, head_dim, dtype=torch.float32)
-        self.partial_lse = empty(*rows, dtype=torch.float32)
+        self.items = _ints(device, self.max_items, ITEM_FIELDS.value)
+        self.merges = _ints(device, self.max_partials, MERGE_FIELDS.value)
+        self.counts = _ints(device, 2)
+        rows = self.max_partials * num_kv_heads * shape.block_m
+        self.partial_out, self.partial_lse = _partials(device, rows, head_dim)
 
     def write_items(
         self, rows: torch.Tensor, lengths: torch.Tensor, q_starts: torch.Tensor | None

@@ -14,8 +14,8 @@ before the call).
     out          [num_requests, num_heads, head_dim]  q's dtype; last axis contiguous; the caller's
     scale        softmax scale, positive
 
-Grid: as many programs as the GPU holds at once; each takes the plan's work items (a chunk of one
-request's context) and KV heads in turn, so a CUDA graph can hold it. Accumulation in float32,
+Grid: programs for the plan's work items (one request's context, or a chunk of it) and KV heads; fixed
+by the plan's capacity, so a CUDA graph can hold it. Accumulation in float32,
 softmax in base 2; fp32 products are IEEE. Bound by the bytes of KV read. Rows of `out` whose request
 has an empty context stay as they are. Unsupported: as for extend attention.
 """

@@ -57,8 +57,10 @@ def extend_tile_shape(
         return TileShape(max(32, least), 32, num_warps=4, num_stages=1, occupancy=2)
     if rows <= 16:
         return TileShape(16, 128, num_warps=4, num_stages=3, occupancy=1)
+    if rows <= 64 and block_size < 64:
+        return TileShape(64, 128, num_warps=4, num_stages=3, occupancy=1)
     if rows <= 64:
-        return TileShape(64, 128, num_warps=4, num_stages=3, occupancy=1, use_tma=True)
+        return TileShape(64, 64, num_warps=4, num_stages=4, occupancy=1, use_tma=True)
     if block_size >= 64:
         if fills:
             return TileShape(128, 64, num_warps=4, num_stages=2, occupancy=2, use_tma=True)

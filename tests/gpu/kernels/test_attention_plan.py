@@ -1,0 +1,105 @@
+"""The plan against its definition: every tile's context is covered once, in order, by its chunks."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("triton")
+
+from attention_runs import DEVICE  # noqa: E402
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from pcache.gpu.kernels.attention.plan import AttentionPlan, TileShape  # noqa: E402
+
+MAX_REQUESTS, MAX_TOKENS, NUM_KV_HEADS = 5, 200, 2
+SHAPE = TileShape(block_m=16, block_n=32, num_warps=4, num_stages=1, occupancy=4)
+
+
+def ints(values: list[int]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.int32, device=DEVICE)
+
+
+def planned(q_lengths: list[int], prefixes: list[int]) -> AttentionPlan:
+    plan = AttentionPlan(
+        SHAPE,
+        max_requests=MAX_REQUESTS,
+        max_tokens=MAX_TOKENS,
+        group_size=4,
+        num_kv_heads=NUM_KV_HEADS,
+        head_dim=16,
+        device=DEVICE,
+    )
+    starts = [sum(q_lengths[:b]) for b in range(len(q_lengths) + 1)]
+    plan.write_items(ints([7 - b for b in range(len(q_lengths))]), ints(prefixes), ints(starts))
+    return plan
+
+
+requests = st.lists(
+    st.tuples(st.integers(0, 40), st.one_of(st.integers(0, 70), st.integers(0, 6000))),
+    min_size=1,
+    max_size=MAX_REQUESTS,
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(requests)
+def test_items_cover_every_tile_once(requests: list[tuple[int, int]]) -> None:
+    q_lengths, prefixes = [q for q, _ in requests], [p for _, p in requests]
+    plan = planned(q_lengths, prefixes)
+    num_items, num_merges = plan.counts.tolist()
+    assert num_items <= plan.max_items
+    items = plan.items[:num_items].tolist()
+    merges = plan.merges[:num_merges].tolist()
+    chunks: dict[int, list[list[int]]] = {}
+    for item in items:
+        chunks.setdefault(item[0], []).append(item)
+
+    first, tiles = 0, {}
+    for b, (tokens, prefix) in enumerate(zip(q_lengths, prefixes, strict=True)):
+        for offset in range(0, tokens, plan.tile_tokens):
+            tile_tokens = min(plan.tile_tokens, tokens - offset)
+            tiles[first + offset] = (tile_tokens, prefix + offset, 7 - b)
+        first += tokens
+    assert chunks.keys() == tiles.keys()
+
+    slots = []
+    split = {merge[0]: merge for merge in merges}
+    assert len(split) == num_merges
+    for token, (tile_tokens, position, row) in tiles.items():
+        parts = sorted(chunks[token], key=lambda item: (item[3], item[4]))
+        assert all(part[1:3] == [tile_tokens, position] and part[5] == row for part in parts)
+        assert parts[0][3] == 0
+        assert parts[-1][4] == position + tile_tokens
+        assert all(left[4] == right[3] for left, right in itertools.pairwise(parts))
+        assert all(part[3] % SHAPE.block_n == 0 or part[3] == part[4] for part in parts)
+        if len(parts) == 1:
+            assert parts[0][6] == -1
+            assert token not in split
+        else:
+            _, merge_tokens, num_chunks, slot, stride = split[token][:5]
+            expected = [slot + c * stride for c in range(num_chunks)]
+            assert merge_tokens == tile_tokens
+            assert sorted(part[6] for part in parts) == sorted(expected)
+            slots += expected
+    assert len(set(slots)) == len(slots)
+    assert all(0 <= slot < plan.max_partials for slot in slots)
+
+
+def test_a_lone_long_context_fills_the_programs() -> None:
+    plan = planned([1], [20_000])
+    num_items, num_merges = plan.counts.tolist()
+    assert num_merges == 1
+    assert num_items * NUM_KV_HEADS > plan.programs // 2
+
+
+def test_many_equal_tiles_are_not_split() -> None:
+    plan = planned([40] * MAX_REQUESTS, [0] * MAX_REQUESTS)
+    assert plan.counts.tolist() == [10 * MAX_REQUESTS, 0]
+
+
+def test_no_tokens_no_items() -> None:
+    assert planned([0, 0], [5, 0]).counts.tolist() == [0, 0]
