@@ -10,7 +10,7 @@ from pcache.trace.formats.chat import read_chat
 from pcache.trace.formats.lengths import read_lengths
 from pcache.trace.formats.mooncake import read_mooncake
 from pcache.trace.formats.native import read_native
-from pcache.trace.slice import slice_trace
+from pcache.trace.slice import check_limits, slice_trace
 from pcache.trace.sniff import FORMATS, sniff
 from pcache.trace.source import Source, read_source
 from pcache.trace.tokenize import Tokenizer, load_tokenizer
@@ -46,6 +46,7 @@ def read_trace(
         )
     if block_tokens is not None and not 1 <= block_tokens <= MAX_BLOCK_TOKENS:
         raise ConfigError(f"block tokens is {block_tokens}; expected 1 to {MAX_BLOCK_TOKENS:,}")
+    check_limits(limit, start_s, end_s, time_scale)
     source = read_source(path)
     chosen = sniff(source) if format == "auto" else format
     if block_tokens is not None and chosen not in ("mooncake", "bailian"):

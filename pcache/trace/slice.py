@@ -10,7 +10,7 @@ import numpy as np
 from pcache.errors import ConfigError, TraceError
 from pcache.types import I8, Trace
 
-__all__ = ["slice_trace"]
+__all__ = ["check_limits", "slice_trace"]
 
 
 def slice_trace(
@@ -28,7 +28,7 @@ def slice_trace(
     Slicing comes first. The sha256 stays that of the whole file. Raises ConfigError for limits that
     mean nothing and TraceError if no request is left.
     """
-    _check(limit, start_s, end_s, time_scale)
+    check_limits(limit, start_s, end_s, time_scale)
     shift = round((start_s or 0.0) * 1e9)
     begin = 0 if start_s is None else int(np.searchsorted(trace.arrival_ns, shift))
     end = len(trace)
@@ -49,9 +49,10 @@ def slice_trace(
     return _cut(trace, begin, end, arrival)
 
 
-def _check(
+def check_limits(
     limit: int | None, start_s: float | None, end_s: float | None, time_scale: float
 ) -> None:
+    """Raise ConfigError for limits that mean nothing, whatever the trace."""
     if limit is not None and limit < 1:
         raise ConfigError(f"limit is {limit}; expected at least 1 request")
     for name, value in (("start", start_s), ("end", end_s)):

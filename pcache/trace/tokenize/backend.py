@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pcache.errors import ConfigError
-from pcache.trace.tokenize.contract import Chat, ChatRejected, only_content
+from pcache.trace.tokenize.contract import Chat, ChatRejected, canonical_json, other_fields
 from pcache.trace.tokenize.segments import SegmentEncoder
 from pcache.trace.tokenize.template import ChatTemplate
 from pcache.types import I8
@@ -60,11 +60,15 @@ class TrainedTokenizer:
         return [np.append(one, self._end_of_turn) for one in ids]
 
     def encode_answers(self, chats: Sequence[Chat], answers: Sequence[dict[str, Any]]) -> list[I8]:
-        """Ids of each answer; one with more than content as the template writes it."""
+        """Ids of each answer; one with more than content as the template writes it.
+
+        A template that does not write it as a continuation of the chat says nothing about what was
+        generated; then it is the content, and the other fields as JSON.
+        """
         texts = []
         for at, (chat, answer) in enumerate(zip(chats, answers, strict=True)):
-            if only_content(answer):
-                texts.append(answer["content"])
+            if not other_fields(answer):
+                texts.append(answer["content"] or "")
             else:
                 texts.append(self._written(at, chat, answer))
         return self.encode_outputs(texts)
@@ -73,7 +77,7 @@ class TrainedTokenizer:
         before = self._render(at, chat)
         whole = self._render(at, Chat([*chat.messages, answer], chat.tools), answered=True)
         if not whole.startswith(before):
-            raise ChatRejected(at, "it does not write the answer as a continuation of the chat")
+            return (answer.get("content") or "") + canonical_json(other_fields(answer))
         text = whole[len(before) :]
         return text.split(self._end_text)[0] if self._end_text else text
 

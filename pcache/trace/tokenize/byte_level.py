@@ -14,13 +14,12 @@ Counts are those of bytes, about four times those of a trained tokenizer; shares
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from pcache.trace.tokenize.contract import Chat
+from pcache.trace.tokenize.contract import Chat, canonical_json, other_fields
 from pcache.types import I8
 
 __all__ = ["ByteTokenizer"]
@@ -63,10 +62,10 @@ def _encode(text: str) -> I8:
 def _encode_chat(chat: Chat, known: dict[str, I8]) -> I8:
     messages = chat.messages
     if chat.tools:
-        messages = [{"role": "tools", "content": _json(chat.tools)}, *messages]
+        messages = [{"role": "tools", "content": canonical_json(chat.tools)}, *messages]
     parts = []
     for message in messages:
-        key = _json(message)
+        key = canonical_json(message)
         if key not in known:
             head, tail = _encode(f"{message['role']}\n"), [_END, ord("\n")]
             known[key] = np.concatenate(([_BEGIN], head, _body(message), tail)).astype(np.int64)
@@ -77,15 +76,7 @@ def _encode_chat(chat: Chat, known: dict[str, I8]) -> I8:
 
 def _body(message: dict[str, Any]) -> I8:
     content = _encode(message.get("content") or "")
-    others = {
-        name: value
-        for name, value in message.items()
-        if name not in ("role", "content") and value is not None
-    }
+    others = other_fields(message)
     if not others:
         return content
-    return np.concatenate((content, [_FIELDS], _encode(_json(others)))).astype(np.int64)
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return np.concatenate((content, [_FIELDS], _encode(canonical_json(others)))).astype(np.int64)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pcache.types import I8
 
-__all__ = ["Chat", "ChatRejected", "Tokenizer", "only_content"]
+__all__ = ["Chat", "ChatRejected", "Tokenizer", "canonical_json", "other_fields"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,15 @@ class Tokenizer(Protocol):
         """
 
 
-def only_content(message: dict[str, Any]) -> bool:
-    """True for an answer that is text and nothing else."""
-    rest = {name for name, value in message.items() if value and name not in ("role", "content")}
-    return isinstance(message.get("content"), str) and not rest
+def other_fields(message: dict[str, Any]) -> dict[str, Any]:
+    """Fields besides role and content that say something (`name`, `tool_calls`, …)."""
+    return {
+        name: value
+        for name, value in message.items()
+        if name not in ("role", "content") and value is not None
+    }
+
+
+def canonical_json(value: object) -> str:
+    """JSON with sorted keys and no spaces: equal texts for equal values."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))

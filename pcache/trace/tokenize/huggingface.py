@@ -65,6 +65,15 @@ def _templates(directory: Path, config: dict[str, Any]) -> dict[str, str]:
     if path.is_file():
         return {"default": path.read_text(encoding="utf-8")}
     template = config.get("chat_template")
-    if isinstance(template, list):
-        return {entry["name"]: entry["template"] for entry in template}
-    return {"default": template} if isinstance(template, str) else {}
+    if template is None:
+        return {}
+    if isinstance(template, str):
+        return {"default": template}
+    try:
+        named = {str(entry["name"]): str(entry["template"]) for entry in template}
+        return {"default": named["default"], **named}
+    except (TypeError, KeyError) as error:
+        raise ConfigError(
+            f"{directory}: chat_template is neither a text nor a list of named ones with a default; "
+            "correct tokenizer_config.json"
+        ) from error
