@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trace_checks import TRACES, mooncake, native, shared, write_lines
+from trace_checks import mooncake, native, shared, shipped, write_lines
 
 from pcache.errors import ConfigError
 from pcache.trace import read_trace
@@ -153,7 +153,7 @@ def test_previews_of_text_and_blocks(tmp_path: Path) -> None:
 
 
 def test_savings_add_up_to_the_ceiling() -> None:
-    trace = read_trace(TRACES / "tree-of-thought.jsonl.xz")
+    trace = shipped("tree-of-thought")
     saved = popular_prefixes(trace, top=10**6)["tokens_saved"].sum()
     assert saved / trace.prompt_tokens.sum() == pytest.approx(1 - ceilings(trace, [1])["cold"][0])
 

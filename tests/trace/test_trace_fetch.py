@@ -33,7 +33,7 @@ def address(tmp_path: Path) -> Iterator[str]:
     (served / "t.jsonl").write_bytes(CONTENT)
     handler = partial(Silent, directory=str(served))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()

@@ -15,7 +15,7 @@ from pcache.errors import TraceError
 from pcache.trace import FORMATS, read_trace, write_trace
 
 relaxed = settings(
-    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}], "completion": "yo", "timestamp": 1.5}

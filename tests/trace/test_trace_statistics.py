@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trace_checks import TRACES, mooncake, native, write_lines
+from trace_checks import mooncake, native, shipped, write_lines
 
 from pcache.trace import generate, read_trace
 from pcache.trace.describe import describe
@@ -69,7 +69,7 @@ def test_description_says_when_there_are_no_prefixes(tmp_path: Path) -> None:
     frames, notes = describe(read_trace(path))
     assert list(frames) == ["Trace", "Lengths"]
     assert "holds lengths only" in notes[0]
-    frames, notes = describe(read_trace(TRACES / "rag.jsonl.xz"), [16], top=2)
+    frames, notes = describe(shipped("rag"), [16], top=2)
     assert len(frames["Most shared prefixes"]) == 2
     assert notes == []
 

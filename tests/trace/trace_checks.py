@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pcache.trace import read_trace
 from pcache.types import IMAGE_SYMBOL, Trace
 
 TRACES = Path(__file__).parents[2] / "traces"
@@ -22,6 +24,12 @@ def shared(name: str) -> Path:
     if not path.is_file():
         pytest.skip(f"needs {path}")
     return path
+
+
+@cache
+def shipped(name: str) -> Trace:
+    """A trace of the repository, read once for all tests."""
+    return read_trace(TRACES / f"{name}.jsonl.xz")
 
 
 def write_lines(path: Path, *lines: Any) -> Path:
