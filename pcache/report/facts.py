@@ -68,12 +68,12 @@ def world_sentences(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def findings(runs: Sequence[Run], pairs: Sequence[Pair]) -> list[str]:
-    """What came out, in at most four sentences, each computed from the tables below it."""
+    """What came out of the complete runs, in at most four sentences."""
     sentences = []
-    rated = [run for run in runs if run.summary.get("hit_rate")]
+    rated = [run for run in runs if run.complete and run.summary.get("hit_rate")]
     if rated:
         best = max(rated, key=lambda run: run.summary["hit_rate"])
-        sentences += [_best_hit_rate(best, len(runs)), _what_it_misses(best)]
+        sentences += [_best_hit_rate(best, len(rated)), _what_it_misses(best)]
         sentences.append(_against_no_cache(best, runs))
     if pairs:
         sentences.append(_largest_differences(pairs))
@@ -85,7 +85,7 @@ def warnings(runs: Sequence[Run]) -> list[str]:
     found = []
     for run in runs:
         summary = run.summary
-        if not summary["complete"]:
+        if not run.complete:
             total = summary["num_requests"]
             found.append(
                 f"{run.name} was interrupted after {summary['requests_finished']:,} of "
@@ -149,6 +149,8 @@ def _scheduler_limits(run: Run) -> str:
 
 
 def _targets(run: Run) -> str:
+    if run.world == "replayed":
+        return ""
     parts = [
         f"{name} ≤ {duration_text(limit)}"
         for name, limit in (
@@ -159,9 +161,9 @@ def _targets(run: Run) -> str:
     return ", ".join(parts)
 
 
-def _best_hit_rate(best: Run, num_runs: int) -> str:
+def _best_hit_rate(best: Run, num_rated: int) -> str:
     rate = best.summary["hit_rate"]
-    most = "the most of all runs, " if num_runs > 1 else ""
+    most = "the most of all runs, " if num_rated > 1 else ""
     sentence = f"{best.name} serves {share_text(rate)} of the prompt tokens from its cache"
     if best.ceiling:
         return (
@@ -189,10 +191,12 @@ def _what_it_misses(best: Run) -> str:
 
 
 def _against_no_cache(best: Run, runs: Sequence[Run]) -> str:
-    same = ("scheduler", "model")
+    same = ("trace.sha256", "trace.requests", "capacity.kv_tokens", "scheduler", "model")
     for run in runs:
-        comparable = run.world == best.world and all(
-            run.config.get(key) == best.config.get(key) for key in same
+        comparable = (
+            run.complete
+            and run.world == best.world
+            and all(setting(run.config, key) == setting(best.config, key) for key in same)
         )
         before, after = run.summary.get("ttft_mean_ms"), best.summary.get("ttft_mean_ms")
         if run.index == "none" and comparable and before and after:

@@ -14,10 +14,18 @@ from pcache.errors import RunDirectoryError
 from pcache.report.facts import facts, findings, warnings, world_sentences
 from pcache.report.figures import PAIR_CHARTS, RUN_CHARTS, Chart
 from pcache.report.glossary import GLOSSARY
-from pcache.report.pairs import CLOSE_PERCENT, CLOSE_POINTS, find_pairs, side_by_side
+from pcache.report.pairs import CLOSE_PERCENT, CLOSE_POINTS, Pair, find_pairs
 from pcache.report.runs import Run, load_runs, setting
 from pcache.report.style import STYLE, save_png, svg_text
-from pcache.report.tables import DETAILS, HEADLINE, csv_tables, pair_table, pair_tables, run_table
+from pcache.report.tables import (
+    DETAILS,
+    HEADLINE,
+    HEADLINE_WITHOUT_CLOCK,
+    csv_tables,
+    pair_table,
+    pair_tables,
+    run_table,
+)
 from pcache.report.units import plural
 
 __all__ = ["render", "write_report"]
@@ -36,43 +44,63 @@ def write_report(runs: Sequence[Path], out: Path, title: str | None = None) -> P
 def render(runs: Sequence[Run], out: Path, title: str | None = None) -> Path:
     """As write_report, for runs already loaded. The page is written last."""
     pairs = find_pairs(runs)
-    with matplotlib.rc_context(STYLE):
-        run_charts = [chart for draw in RUN_CHARTS if (chart := draw(runs))]
-        pair_charts = [chart for draw in PAIR_CHARTS if (chart := draw(pairs))] if pairs else []
-        tables = csv_tables(runs)
-        if pairs:
-            tables["side_by_side"] = side_by_side(pairs)
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            run_figures, pair_figures = (
-                [_figure(chart, out) for chart in charts] for charts in (run_charts, pair_charts)
-            )
-            files = [f"{name}.csv" for name, table in tables.items() if not table.empty]
-            for file in files:
-                tables[file.removesuffix(".csv")].to_csv(out / file, index=False)
-            page = out / PAGE
-            page.write_text(_template().render(
-                title=title or _title(runs), runs=runs, worlds=world_sentences(runs),
-                facts=facts(runs),
-                findings=findings(runs, pairs), warnings=warnings(runs),
-                headline=run_table(runs, HEADLINE), run_figures=run_figures,
-                pair_figures=pair_figures, pairs=pair_tables(pairs),
-                pair_table=pair_table(pairs), close_percent=f"{CLOSE_PERCENT:g}",
-                close_points=f"{CLOSE_POINTS:g}",
-                details={name: table for name, columns in DETAILS.items()
-                         if (table := run_table(runs, columns))},
-                same=_same_settings(runs), differing=_differing_settings(runs),
-                glossary=GLOSSARY, files=files,
-            ), encoding="utf-8")  # fmt: skip
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{out}: cannot write the report ({error.strerror}); choose another --out"
-            ) from error
+    tables = csv_tables(runs, pairs)
+    page = out / PAGE
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, table in tables.items():
+            table.to_csv(out / f"{name}.csv", index=False)
+        with matplotlib.rc_context(STYLE):
+            figures = [_figure(chart, out) for draw in RUN_CHARTS if (chart := draw(runs))]
+            pair_figures = [_figure(chart, out) for draw in PAIR_CHARTS if (chart := draw(pairs))]
+        page.write_text(
+            _template().render(
+                title=title or _title(runs),
+                figures=figures,
+                pair_figures=pair_figures,
+                files=[f"{name}.csv" for name in tables],
+                **_words(runs, pairs),
+                **_numbers(runs, pairs),
+            ),
+            encoding="utf-8",
+        )
+    except OSError as error:
+        raise RunDirectoryError(
+            f"{out}: cannot write the report ({error.strerror}); choose another --out"
+        ) from error
     return page
 
 
+def _words(runs: Sequence[Run], pairs: Sequence[Pair]) -> dict[str, Any]:
+    return {
+        "runs": runs,
+        "worlds": world_sentences(runs),
+        "facts": facts(runs),
+        "findings": findings(runs, pairs),
+        "warnings": warnings(runs),
+        "close": f"±{CLOSE_PERCENT:g} % or ±{CLOSE_POINTS:g} points",
+        "glossary": GLOSSARY,
+    }
+
+
+def _numbers(runs: Sequence[Run], pairs: Sequence[Pair]) -> dict[str, Any]:
+    clock = any(run.world != "replayed" for run in runs)
+    details = {name: run_table(runs, columns) for name, columns in DETAILS.items()}
+    settings = _settings(runs)
+    return {
+        "headline": run_table(runs, HEADLINE if clock else HEADLINE_WITHOUT_CLOCK),
+        "details": {name: table for name, table in details.items() if table is not None},
+        "pair_table": pair_table(pairs),
+        "pairs": pair_tables(pairs),
+        "same": {key: values[0] for key, values in settings.items() if len(set(values)) == 1},
+        "differing": {key: values for key, values in settings.items() if len(set(values)) > 1},
+    }
+
+
 def _figure(chart: Chart, out: Path) -> dict[str, str]:
+    """The chart as the template needs it; its PNG goes to `out`."""
     save_png(chart.figure, out / f"{chart.name}.png")
+    chart.figure.set_layout_engine("none")  # laid out once; the SVG is the same drawing
     return {
         "name": chart.name,
         "title": chart.title,
@@ -109,14 +137,7 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _settings(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """Dotted setting to its text in every run."""
     flat = [_flat(run.config) for run in runs]
     keys = dict.fromkeys(key for settings in flat for key in settings)
     return {key: [settings.get(key, "–") for settings in flat] for key in keys}
-
-
-def _same_settings(runs: Sequence[Run]) -> dict[str, str]:
-    return {key: values[0] for key, values in _settings(runs).items() if len(set(values)) == 1}
-
-
-def _differing_settings(runs: Sequence[Run]) -> dict[str, list[str]]:
-    return {key: values for key, values in _settings(runs).items() if len(set(values)) > 1}

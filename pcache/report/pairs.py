@@ -72,6 +72,10 @@ class Pair:
     simulated: Run
     measured: tuple[Run, ...]
 
+    @property
+    def complete(self) -> bool:
+        return self.simulated.complete and all(run.complete for run in self.measured)
+
     def predicted(self, field: str) -> float | None:
         return self.simulated.summary.get(field)
 

@@ -54,6 +54,10 @@ class Run:
         return str(self.summary["world"])
 
     @property
+    def complete(self) -> bool:
+        return bool(self.summary["complete"])
+
+    @property
     def index(self) -> str:
         return str(setting(self.config, "policy.index") or "")
 

@@ -23,7 +23,7 @@ __all__ = [
 
 HIT_SLICES = 60
 STEP_SLICES = 240
-FEWEST_REQUESTS_A_SLICE = 5
+FEWEST_REQUESTS_A_SLICE = 20
 
 
 def hit_rate_over_time(run: Run) -> pd.DataFrame | None:

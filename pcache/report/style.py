@@ -25,6 +25,7 @@ __all__ = [
     "STYLE",
     "WIDTH",
     "Dash",
+    "line_style",
     "new_figure",
     "save_png",
     "svg_text",
@@ -81,6 +82,11 @@ STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "pcache",
 }
+
+
+def line_style(color: str, dash: Dash) -> dict[str, Any]:
+    """Keywords for a line; dashes lie on top, so that a solid line never hides them."""
+    return {"color": color, "linestyle": dash, "zorder": 2.0 if dash[1] is None else 2.5}
 
 
 def new_figure(height: float) -> Figure:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pcache.metrics import MISS_CAUSES
-from pcache.report.pairs import COMPARED, Compared, Pair
+from pcache.report.pairs import COMPARED, Compared, Pair, side_by_side
 from pcache.report.runs import Run
 from pcache.report.series import hit_rate_over_requests, hit_rate_over_time, kv_over_time
 from pcache.report.units import MISSING, aligned, difference_text
@@ -18,6 +18,7 @@ from pcache.rundir import SUMMARY_FIELDS
 __all__ = [
     "DETAILS",
     "HEADLINE",
+    "HEADLINE_WITHOUT_CLOCK",
     "Cell",
     "Column",
     "Row",
@@ -55,11 +56,12 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`run` lends its colour, and says if it was interrupted."""
+    """`run` lends its colour; `interrupted` if it, or any run behind the row, was."""
 
     name: str
     run: Run
     cells: list[Cell]
+    interrupted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +72,27 @@ class Table:
     headings: list[str]
     rows: list[Row]
 
+    @property
+    def has_best(self) -> bool:
+        return any(cell.mark == "best" for row in self.rows for cell in row.cells)
+
 
 def _four(group: str, latency: str, better: int = -1) -> tuple[Column, ...]:
     names = ("mean", "p50", "p90", "p99")
     return tuple(Column(group, name, f"{latency}_{name}_ms", better=better) for name in names)
 
 
-HEADLINE = (
+_RATES = (
     Column("Prompt tokens, %", "hit rate", "hit_rate", 100, +1, digits=1),
     Column("Prompt tokens, %", "of ceiling", "hit_rate_of_ceiling", 100, digits=1),
+)
+_MISSES = tuple(
+    Column("Missed, % of prompt tokens", cause.replace("_", " "), f"miss_{cause}", 100, digits=2)
+    for cause in (*MISS_CAUSES, "rejected")
+)
+
+HEADLINE = (
+    *_RATES,
     *_four("TTFT, ms", "ttft"),
     Column("TPOT, ms", "mean", "tpot_mean_ms", better=-1),
     Column("Queue, ms", "mean", "queue_mean_ms", better=-1),
@@ -86,6 +100,7 @@ HEADLINE = (
     Column("Per second", "goodput requests", "goodput_requests_per_s", better=+1),
     Column("", "preemptions", "num_preemptions"),
 )
+HEADLINE_WITHOUT_CLOCK = (*_RATES, *_MISSES)
 
 DETAILS = {
     "Cache": (
@@ -93,10 +108,7 @@ DETAILS = {
         Column("Prompt tokens", "cached", "cached_tokens"),
         Column("Hit rate, %", "by tokens", "hit_rate", 100, +1, digits=2),
         Column("Hit rate, %", "mean a request", "hit_rate_request_mean", 100, +1, digits=2),
-        *(
-            Column("Missed, % of prompt tokens", why.replace("_", " "), f"miss_{why}", 100, digits=2)
-            for why in (*MISS_CAUSES, "rejected")
-        ),
+        *_MISSES,
         Column("Generated tokens", "hit later", "output_hit_tokens"),
         Column("Generated tokens", "cached, mean", "output_cached_tokens"),
     ),
@@ -140,7 +152,10 @@ def run_table(runs: Sequence[Run], columns: Sequence[Column]) -> Table | None:
         best = _best(runs, column, values[column])
         marks = ["best" if flag else "" for flag in best]
         cells.append([Cell(*pair) for pair in zip(texts, marks, strict=True)])
-    rows = [Row(run.name, run, [cell[row] for cell in cells]) for row, run in enumerate(runs)]
+    rows = [
+        Row(run.name, run, [column[row] for column in cells], not run.complete)
+        for row, run in enumerate(runs)
+    ]
     return Table(groups, [column.heading for column in shown], rows)
 
 
@@ -153,13 +168,13 @@ def _value(run: Run, field: str) -> float | None:
 
 
 def _best(runs: Sequence[Run], column: Column, values: Sequence[float | None]) -> list[bool]:
-    """The best value of each world, where the runs of that world differ at all."""
+    """The best value of each world's complete runs, where they differ at all."""
     best = [False] * len(runs)
     for world in {run.world for run in runs}:
         known = {
             row: value * column.better
             for row, (run, value) in enumerate(zip(runs, values, strict=True))
-            if run.world == world and value is not None
+            if run.world == world and run.complete and value is not None
         }
         if column.better and len(set(known.values())) > 1:
             top = max(known.values())
@@ -182,10 +197,10 @@ def pair_table(pairs: Sequence[Pair]) -> Table:
         cells += [[Cell(text) for text in texts[0::2]], [Cell(text) for text in texts[1::2]]]
         cells.append([_difference(pair, compared) for pair in pairs])
     rows = [
-        Row(pair.name, pair.measured[0], [column[row] for column in cells])
+        Row(pair.name, pair.measured[0], [column[row] for column in cells], not pair.complete)
         for row, pair in enumerate(pairs)
     ]
-    return Table(groups, ["sim", "GPU", "difference"] * len(groups), rows)
+    return Table(groups, ["sim", "GPU", "diff"] * len(groups), rows)
 
 
 def _difference(pair: Pair, compared: Compared) -> Cell:
@@ -222,15 +237,17 @@ def pair_tables(pairs: Sequence[Pair]) -> list[tuple[Pair, list[dict[str, str]]]
     return tables
 
 
-def csv_tables(runs: Sequence[Run]) -> dict[str, pd.DataFrame]:
-    """File name to frame; every frame names the run in its first column."""
-    return {
+def csv_tables(runs: Sequence[Run], pairs: Sequence[Pair]) -> dict[str, pd.DataFrame]:
+    """File name to frame, empty ones left out; the first column names the run or configuration."""
+    tables = {
         "summary": _summary(runs),
         "miss_causes": _miss_causes(runs),
         "ttft_percentiles": _percentiles(runs),
         "hit_rate_over_time": _stacked(runs, _hits),
         "kv_over_time": _stacked(runs, kv_over_time),
+        "side_by_side": side_by_side(pairs),
     }
+    return {name: table for name, table in tables.items() if not table.empty}
 
 
 def _summary(runs: Sequence[Run]) -> pd.DataFrame:

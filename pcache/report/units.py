@@ -77,7 +77,8 @@ def plural(number: int, noun: str) -> str:
 def _significant(value: float) -> str:
     if value == 0:
         return "0"
-    digits = min(max(0, 2 - math.floor(math.log10(abs(value)))), 3)
+    rounded = float(f"{abs(value):.3g}")  # 0.9997 has the digits of 1.00
+    digits = min(max(0, 2 - math.floor(math.log10(rounded))), 3)
     text = f"{value:,.{digits}f}"
     exact = math.isclose(round(value, digits), value, rel_tol=1e-9)
     return text.rstrip("0").rstrip(".") if exact and "." in text else text

@@ -23,6 +23,7 @@ __all__ = [
     "legend_height",
     "seconds_axis",
     "share_axis",
+    "ticks_in_panel",
     "wrapped",
 ]
 
@@ -47,12 +48,11 @@ def wrapped(name: str, width: int = 30) -> str:
     return fill(name, width)
 
 
-def duration_axis(
-    axis: Any, values: Sequence[F8], *, from_zero: bool = False
-) -> tuple[float, float]:
+def duration_axis(axis: Any, values: Sequence[F8], *, most_ticks: int = 9) -> tuple[float, float]:
     """Scale one axis (`axes.xaxis` or `.yaxis`) to all values, in ms; returns its limits.
 
     Logarithmic, with ticks at round durations, where the middle 98 % span a factor of LOG_FROM.
+    `most_ticks` is how many labels fit beside each other.
     """
     everything = np.concatenate([value[value > 0] for value in values])
     if not len(everything):
@@ -60,24 +60,33 @@ def duration_axis(
     low, high = np.percentile(everything, [1, 99])
     scale = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
     limit = axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim
-    if high / low > LOG_FROM and not from_zero:
+    if high / low > LOG_FROM:
         scale("log")
         limits = float(everything.min()) / 1.15, float(everything.max()) * 1.15
-        axis.set_major_locator(FixedLocator(_round_durations(*limits)))
+        axis.set_major_locator(FixedLocator(_round_durations(*limits, most_ticks)))
         axis.set_minor_locator(NullLocator())
     else:
         limits = 0.0, float(everything.max()) * 1.05
-        axis.set_major_locator(MaxNLocator(6))
+        axis.set_major_locator(MaxNLocator(min(most_ticks, 7) - 1))
     axis.set_major_formatter(FuncFormatter(lambda value, _: duration_text(value)))
     limit(*limits)
     return limits
 
 
-def _round_durations(low: float, high: float) -> list[float]:
+def ticks_in_panel(num_panels: int) -> int:
+    """Tick labels that fit below one of `num_panels` small axes beside each other."""
+    return {1: 9, 2: 6}.get(num_panels, 4)
+
+
+def _round_durations(low: float, high: float, most_ticks: int) -> list[float]:
+    """The densest of a few regular sets of round numbers that has at most `most_ticks`."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if high / low < 300 else (1,)
-    ticks = [step * 10.0**decade for decade in decades for step in steps]
-    return [tick for tick in ticks if low <= tick <= high]
+    for steps, every in (((1, 2, 5), 1), ((1, 3), 1), ((1,), 1), ((1,), 2)):
+        ticks = [step * 10.0**decade for decade in decades[::every] for step in steps]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) <= most_ticks:
+            break
+    return ticks
 
 
 def share_axis(axis: Any, high: float = 1.0) -> None:

@@ -68,9 +68,9 @@ def _bar(axes: Any, row: int, run: Run) -> None:
         axes.barh(row, share, left=left, height=0.66, color=color, hatch=hatch,
                   edgecolor="white", linewidth=0.7)  # fmt: skip
         if share >= READABLE_FROM and field != "hit_rate":
-            plain = {"facecolor": color, "edgecolor": "none", "pad": 1.2} if hatch else None
+            plain = {"facecolor": color, "edgecolor": "none", "pad": 1.2}
             axes.text(left + share / 2, row, f"{100 * share:.0f} %", ha="center", va="center",
-                      color=ink, fontsize=8, bbox=plain)  # fmt: skip
+                      color=ink, fontsize=8, bbox=plain, zorder=5)  # fmt: skip
         left += share
     if run.ceiling is not None:
         axes.plot([run.ceiling] * 2, [row - 0.43, row + 0.43], color="black", linewidth=2.2,

@@ -22,7 +22,7 @@ from pcache.report.series import (
     hit_rate_over_time,
     kv_over_time,
 )
-from pcache.report.style import MUTED, new_figure
+from pcache.report.style import MUTED, line_style, new_figure
 from pcache.report.units import count_text
 
 __all__ = ["draw"]
@@ -61,11 +61,14 @@ def _over_time(runs: Sequence[Run]) -> Chart:
     for axis, field in zip(axes, wanted, strict=True):
         axis.set_title(_PANELS[field])
         count_axis(axis.yaxis)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, max(axis.get_ylim()[1], 1))
     share_axis(axes[0].yaxis)
     axes[-1].set_xlim(0, span / divisor)
     _capacity(axes[1:3], runs)
     legend_beside(figure, handles, [run.name for run in runs])
+    if wanted == ["hit_rate"]:
+        reading = "Each point is the hit rate of the prompt tokens arriving in one slice of time."
+        return Chart("over_time", "Hit rate over time", reading, figure)
     reading = (
         "All panels share the time axis, so a dip in hit rate can be traced to a full cache or a "
         f"long queue. KV and queue are means over {STEP_SLICES} equal slices of each run; the hit "
@@ -76,8 +79,8 @@ def _over_time(runs: Sequence[Run]) -> Chart:
 
 def _line(axis: Any, x: pd.Series[float], y: pd.Series[float], run: Run) -> list[Any]:
     marker = "o" if len(x) == 1 else None
-    drawn: list[Any] = axis.plot(x, y, color=run.color, linestyle=run.dash, linewidth=1.3,
-                                 marker=marker, markersize=4)  # fmt: skip
+    drawn: list[Any] = axis.plot(x, y, **line_style(run.color, run.dash), linewidth=1.3,
+                                 marker=marker, markersize=4, clip_on=marker is None)  # fmt: skip
     return drawn
 
 

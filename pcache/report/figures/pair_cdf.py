@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 from matplotlib.lines import Line2D
 
-from pcache.report.figures.chart import Chart, duration_axis, share_axis, wrapped
+from pcache.report.figures.chart import (
+    Chart,
+    duration_axis,
+    share_axis,
+    ticks_in_panel,
+    wrapped,
+)
 from pcache.report.figures.pair_bars import MEASURED_COLOR
 from pcache.report.figures.ttft_by_share import panels
 from pcache.report.figures.ttft_cdf import cumulative
@@ -33,7 +39,7 @@ def draw(pairs: Sequence[Pair]) -> Chart | None:
                       alpha=0.85)  # fmt: skip
         axis.plot(*cumulative(pair.simulated.latency("ttft")), color=INK, linewidth=1.3,
                   linestyle=DASHES[1])  # fmt: skip
-    duration_axis(axes[0].xaxis, everything)
+    duration_axis(axes[0].xaxis, everything, most_ticks=ticks_in_panel(len(shown)))
     share_axis(axes[0].yaxis)
     axes[0].set_ylim(0, 1.01)
     figure.supxlabel("TTFT", fontsize=9)

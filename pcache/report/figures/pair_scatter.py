@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pcache.report.figures.chart import Chart, duration_axis, wrapped
+from pcache.report.figures.chart import Chart, duration_axis, ticks_in_panel, wrapped
 from pcache.report.figures.ttft_by_share import DENSITY, FEW_POINTS, grid, panels
 from pcache.report.pairs import Pair
 from pcache.report.style import INK
@@ -43,8 +43,8 @@ def draw(pairs: Sequence[Pair]) -> Chart | None:
         return None
     figure, axes = panels(len(shown), 2.5)
     everything = [values for pair in shown for values in points[pair.name]]
-    limits = duration_axis(axes[0].xaxis, everything)
-    duration_axis(axes[0].yaxis, everything)
+    limits = duration_axis(axes[0].xaxis, everything, most_ticks=ticks_in_panel(len(shown)))
+    duration_axis(axes[0].yaxis, everything, most_ticks=ticks_in_panel(len(shown)))
     log = axes[0].get_xscale() == "log"
     edges = np.geomspace(*limits, CELLS + 1) if log else np.linspace(*limits, CELLS + 1)
     few = max(len(points[pair.name][0]) for pair in shown) <= FEW_POINTS

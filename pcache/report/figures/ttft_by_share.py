@@ -61,6 +61,7 @@ def draw(runs: Sequence[Run]) -> Chart | None:
         _medians(axis, *pair)
     share_axis(axes[0].xaxis)
     axes[0].set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "50 %", "", "100 %"])
+    axes[0].set_xlim(-0.02, 1.02)
     figure.supxlabel("cached share of the prompt", fontsize=9)
     figure.supylabel("TTFT", fontsize=9)
     if not few:

@@ -14,7 +14,7 @@ from pcache.report.figures.chart import (
     share_axis,
 )
 from pcache.report.runs import Run
-from pcache.report.style import MUTED, new_figure
+from pcache.report.style import MUTED, line_style, new_figure
 from pcache.report.units import duration_text
 from pcache.types import F8
 
@@ -39,7 +39,7 @@ def draw(runs: Sequence[Run]) -> Chart | None:
     duration_axis(axes.xaxis, [run.latency("ttft") for run in shown])
     lines = []
     for run in fastest_first:
-        line = axes.plot(*cumulative(run.latency("ttft")), color=run.color, linestyle=run.dash)
+        line = axes.plot(*cumulative(run.latency("ttft")), **line_style(run.color, run.dash))
         lines.extend(line)
     share_axis(axes.yaxis)
     axes.set_yticks(
