@@ -13,9 +13,9 @@ from pcache.gpu.kernels.extend_attention.reference import extend_attention_refer
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 ON_GPU = DEVICE.type == "cuda"
-HEADS = (32, 8) if ON_GPU else (4, 2)
+HEADS = (32, 8) if ON_GPU else (4, 1)
 HEAD_DIM = 128 if ON_GPU else 16
-BLOCK_SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512] if ON_GPU else [1, 4, 32]
+BLOCK_SIZES = [1, 8, 16, 64, 512] if ON_GPU else [1, 4, 32]
 LONG = 40 if ON_GPU else 1  # what only needs to be long is this many times longer on a GPU
 # Triton's interpreter has no bf16 products.
 DTYPES = [torch.float32, torch.float16] + [torch.bfloat16] * ON_GPU

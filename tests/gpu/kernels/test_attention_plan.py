@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import itertools
 
-import pytest
+import torch
+from attention_runs import DEVICE
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("triton")
-
-from attention_runs import DEVICE  # noqa: E402
-from hypothesis import given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-
-from pcache.gpu.kernels.attention.plan import AttentionPlan, TileShape  # noqa: E402
+from pcache.gpu.kernels.attention.plan import AttentionPlan, TileShape
 
 MAX_REQUESTS, MAX_TOKENS, NUM_KV_HEADS = 5, 200, 2
 SHAPE = TileShape(block_m=16, block_n=32, num_warps=4, num_stages=1, occupancy=4)

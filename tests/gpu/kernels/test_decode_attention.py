@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import pytest
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("triton")
-
-from attention_runs import (  # noqa: E402
+import torch
+from attention_runs import (
     BLOCK_SIZES,
     DEVICE,
     DTYPES,
@@ -17,9 +14,9 @@ from attention_runs import (  # noqa: E402
     run_decode,
 )
 
-from pcache.gpu.kernels.attention.cases import PagedCase, paged_case  # noqa: E402
-from pcache.gpu.kernels.decode_attention.kernel import decode_attention  # noqa: E402
-from pcache.gpu.kernels.tolerance import TOLERANCE, row_error  # noqa: E402
+from pcache.gpu.kernels.attention.cases import PagedCase, paged_case
+from pcache.gpu.kernels.decode_attention.kernel import decode_attention
+from pcache.gpu.kernels.tolerance import TOLERANCE, row_error
 
 
 def make(contexts: list[int], block_size: int = 16, **overrides: object) -> PagedCase:
@@ -50,7 +47,7 @@ def test_lengths_around_a_block(block_size: int, dtype: torch.dtype) -> None:
 def test_head_groups(heads: tuple[int, int], head_dim: int) -> None:
     num_heads, num_kv_heads = heads
     options = {"num_heads": num_heads, "num_kv_heads": num_kv_heads, "head_dim": head_dim}
-    case = make([5, 130, 64], 16, dtype=torch.float16, **options)
+    case = make([5, 70, 64], 16, dtype=torch.float16, **options)
     out, _ = run_decode(case)
     assert row_error(out, expected_decode(case)) <= TOLERANCE[torch.float16]
 
