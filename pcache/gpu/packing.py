@@ -61,8 +61,9 @@ def arrange(inputs: StepInputs) -> ArrangedStep:
     )  # fmt: skip
 
 
-def pack(step: ArrangedStep, layout: StepLayout, spare_row: int, packed: I4) -> None:
-    """Fill `packed` [at least layout.num_ints] with the step, padded to the layout."""
+def pack(step: ArrangedStep, layout: StepLayout, spare_row: int, table_runs: I4, packed: I4) -> int:
+    """Fill `packed` [layout.num_ints] with the step, padded to the layout, and at most MAX_RUNS
+    table runs. Returns how many leading entries of `packed` matter."""
     part = {name: packed[where] for name, where in layout.fields.items()}
     extends, tokens = step.num_extends, step.num_extend_tokens
     first = layout.extend_tokens
@@ -90,6 +91,11 @@ def pack(step: ArrangedStep, layout: StepLayout, spare_row: int, packed: I4) -> 
     part["sample_rows"][:count] = step.rows[step.sampling]
     part["sample_tokens"][count:] = 0
     part["sample_rows"][count:] = spare_row
+
+    end = layout.runs_at + 4 * len(table_runs)
+    part["num_runs"][0] = len(table_runs)
+    packed[layout.runs_at : end] = table_runs.ravel()
+    return end
 
 
 def _pack_extends(step: ArrangedStep, part: dict[str, I4]) -> None:

@@ -7,9 +7,9 @@
     outputs = pending.wait()
 
 A launch packs all integers of the step into pinned memory and submits one copy to the device, the
-block-table update, the forward pass (a CUDA graph where one was captured) and one copy of the
-sampled tokens back. Steps run in the order of their launches; at most MAX_IN_FLIGHT may be launched
-and not yet waited for, and each must be waited for in the end.
+step itself (block-table update, forward pass and sampling: a CUDA graph where one was captured) and
+one copy of the sampled tokens back. Steps run in the order of their launches; at most MAX_IN_FLIGHT
+may be launched and not yet waited for, and each must be waited for in the end.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pcache.gpu.model import Model
 from pcache.gpu.packing import ArrangedStep, arrange, pack
 from pcache.gpu.sampling import Sampler, SamplingConfig
 from pcache.gpu.staging import Slot, Staging
-from pcache.gpu.step import StepInputs, StepLayout, StepOutputs, StepTensors
+from pcache.gpu.step import MAX_RUNS, StepInputs, StepLayout, StepOutputs, StepTensors
 from pcache.gpu.timeline import Mark, open_timeline
 from pcache.types import I4
 
@@ -126,12 +126,11 @@ class Runner:
         step = arrange(inputs)
         layout = self._layouts.of(step)
         slot = self._staging.take()
-        pack(step, layout, self._config.max_rows, slot.packed)
         with device_errors("launching a step"), torch.inference_mode():
+            runs = self._write_surplus(inputs.table_runs)
+            num_ints = pack(step, layout, self._config.max_rows, runs, slot.packed)
             began = self._timeline.mark()
-            runs = self._staging.send(slot, layout.num_ints, inputs.table_runs)
-            for part in runs:
-                self._model.backend.table_update(part, self._table)
+            self._staging.send(slot, num_ints)
             result = self._graphs.run(layout)
             logits = None
             if result is not None:
@@ -160,6 +159,17 @@ class Runner:
         self._staging.give_back(pending.slot)
         return StepOutputs(tokens, logits, gpu_ns, at_ns)
 
+    def _write_surplus(self, table_runs: I4) -> I4:
+        """Write the table runs that do not fit beside a step; returns those that do."""
+        surplus = table_runs[MAX_RUNS:]
+        if len(surplus):
+            runs = torch.from_numpy(np.ascontiguousarray(surplus, dtype=np.int32))
+            count = torch.tensor([len(surplus)], dtype=torch.int32)
+            self._model.backend.table_update(
+                runs.to(self._device), count.to(self._device), self._table
+            )
+        return table_runs[:MAX_RUNS]
+
     def _check(self, inputs: StepInputs) -> None:
         config, tokens = self._config, len(inputs.token_ids)
         assert tokens == inputs.counts.sum() <= config.max_step_tokens, "step over its token budget"
@@ -173,8 +183,10 @@ class Runner:
         none = np.zeros(0, dtype=np.int32)
         empty = StepInputs(none, none, none, none.astype(bool), none, none.reshape(0, 4))
         slot = self._staging.take()
-        pack(arrange(empty), layout, self._config.max_rows, slot.packed)
-        self._staging.send(slot, layout.num_ints, empty.table_runs)
+        runs = empty.table_runs
+        self._staging.send(
+            slot, pack(arrange(empty), layout, self._config.max_rows, runs, slot.packed)
+        )
         self._synchronize()
         self._staging.give_back(slot)
 
@@ -188,6 +200,7 @@ class Runner:
     def _run(self, layout: StepLayout) -> StepResult | None:
         """The device's part of a step, from the packed buffer to the sampled tokens."""
         step = StepTensors.view(self._staging.on_device, layout)
+        self._model.backend.table_update(step.runs.view(-1, 4), step.num_runs, self._table)
         ids = torch.empty_like(step.token_ids)
         slots = torch.empty_like(step.token_ids, dtype=torch.int64)
         self._model.backend.token_slots(

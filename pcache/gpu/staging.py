@@ -9,15 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from pcache.types import I4, I8
 
 __all__ = ["Slot", "Staging"]
-
-_MAX_RUNS = 4096
-"""Table runs that travel with the step; more of them go ahead in copies of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +32,8 @@ class Staging:
     def __init__(
         self, max_ints: int, max_samples: int, num_slots: int, device: torch.device
     ) -> None:
-        size = max_ints + 4 * _MAX_RUNS
-        self.on_device = torch.zeros(size, dtype=torch.int32, device=device)
-        self._free = [self._slot(size, max_samples) for _ in range(num_slots)]
+        self.on_device = torch.zeros(max_ints, dtype=torch.int32, device=device)
+        self._free = [self._slot(max_ints, max_samples) for _ in range(num_slots)]
 
     def _slot(self, size: int, max_samples: int) -> Slot:
         pinned = self.on_device.is_cuda
@@ -55,19 +50,6 @@ class Staging:
         """Reuse a slot whose step has ended."""
         self._free.append(slot)
 
-    def send(self, slot: Slot, num_ints: int, table_runs: I4) -> list[torch.Tensor]:
-        """Submit the copy of the slot's first `num_ints` integers and of the table runs [runs, 4].
-
-        Returns the runs on the device, in pieces [n, 4]; none where there are no runs.
-        """
-        num_runs = len(table_runs)
-        together = num_runs if num_runs <= _MAX_RUNS else 0
-        end = num_ints + 4 * together
-        slot.packed[num_ints:end] = table_runs[:together].ravel()
-        self.on_device[:end].copy_(slot.packed_tensor[:end], non_blocking=True)
-        if together:
-            return [self.on_device[num_ints:end].view(together, 4)]
-        if num_runs:
-            runs = torch.from_numpy(np.ascontiguousarray(table_runs, dtype=np.int32))
-            return [runs.to(self.on_device.device)]
-        return []
+    def send(self, slot: Slot, num_ints: int) -> None:
+        """Submit the copy of the slot's first `num_ints` integers."""
+        self.on_device[:num_ints].copy_(slot.packed_tensor[:num_ints], non_blocking=True)

@@ -17,8 +17,10 @@ import torch
 
 from pcache.types import I4, I8, Bool
 
-__all__ = ["StepInputs", "StepLayout", "StepOutputs", "StepTensors"]
+__all__ = ["MAX_RUNS", "StepInputs", "StepLayout", "StepOutputs", "StepTensors"]
 
+MAX_RUNS = 4096
+"""Table runs that travel with a step."""
 _ALIGN = 4
 F4 = npt.NDArray[np.float32]
 
@@ -92,6 +94,8 @@ class StepLayout:
             "context_lengths": self.decodes,
             "sample_tokens": self.samples,
             "sample_rows": self.samples,
+            "num_runs": 1,
+            "runs": 4 * MAX_RUNS,
         }
         fields, offset = {}, 0
         for name, size in sizes.items():
@@ -99,10 +103,15 @@ class StepLayout:
             offset += -(-size // _ALIGN) * _ALIGN
         return fields
 
-    @cached_property
+    @property
+    def runs_at(self) -> int:
+        """Where the table runs begin, behind everything else."""
+        return int(self.fields["runs"].start)
+
+    @property
     def num_ints(self) -> int:
-        """Entries of the packed buffer before the table runs."""
-        return -(-int(self.fields["sample_rows"].stop) // _ALIGN) * _ALIGN
+        """Entries of the packed buffer."""
+        return int(self.fields["runs"].stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +127,8 @@ class StepTensors:
     context_lengths  [decodes] tokens in the pool after the decode's own is written; 0 for padding
     sample_tokens    [samples] token whose logits are sampled
     sample_rows      [samples] row that the sampled token belongs to; the spare row for padding
+    num_runs         [1] table runs
+    runs             [4 · MAX_RUNS] the table runs, as in `StepInputs`
     """
 
     layout: StepLayout
@@ -130,6 +141,8 @@ class StepTensors:
     context_lengths: torch.Tensor
     sample_tokens: torch.Tensor
     sample_rows: torch.Tensor
+    num_runs: torch.Tensor
+    runs: torch.Tensor
 
     @classmethod
     def view(cls, packed: torch.Tensor, layout: StepLayout) -> StepTensors:

@@ -145,12 +145,12 @@ def test_table_update() -> None:
         device=DEVICE,
     )
     table = torch.full((3, 304), -7, dtype=torch.int32, device=DEVICE)
-    expected = table.clone()
-    table_update(runs, table)
-    table_update_reference(runs, expected)
-    assert torch.equal(table, expected)
-    table_update(runs[:0], table)
-    assert torch.equal(table, expected)
+    for num_runs in range(5):
+        expected = table.clone()
+        count = torch.tensor([num_runs], dtype=torch.int32, device=DEVICE)
+        table_update(runs, count, table)
+        table_update_reference(runs, count, expected)
+        assert torch.equal(table, expected)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_table_update() -> None:
     [
         (lambda: rms_norm(torch.ones(2, 4), None, torch.ones(5), 1e-5, torch.ones(2, 4)), "fit"),
         (lambda: silu_mul(torch.ones(2, 6), torch.ones(2, 4)), "twice as wide"),
-        (lambda: table_update(torch.ones(2, 4), torch.ones(2, 4)), "int32"),
+        (lambda: table_update(torch.ones(2, 4), torch.ones(1), torch.ones(2, 4)), "int32"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(call, problem: str) -> None:  # type: ignore[no-untyped-def]

@@ -144,7 +144,7 @@ def test_a_step_may_change_more_table_runs_than_fit_beside_it(tmp_path: Path) ->
     position = np.arange(2048)
     others = [
         np.stack((0 * position + row, position, position, 0 * position + 1), axis=1)
-        for row in (1, 2, 3)
+        for row in (3, 2, 1)
     ]
     runs = np.concatenate((*others, step.table_runs)).astype(np.int32)
     assert len(runs) > 4096
