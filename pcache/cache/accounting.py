@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pcache.jit import compiled, records, wide
+from pcache.jit import hot, records, wide
 from pcache.prefixes import PrefixForest
 from pcache.types import I4, I8, Records
 
@@ -26,9 +26,9 @@ COLD, IN_FLIGHT, EVICTED, ROUNDING = range(4)
 
 
 class Accounting(NamedTuple):
-    """`forest[f]` has `parent`, `start`, `seen` (how deep any request presented it) and a scratch `mark`.
-    `keys[k]` has `start`, `end`, `reached` (how deep key node k was ever matchable) and `computing`
-    (running prefills that still have to finish it). Depths in tokens.
+    """`forest[f]` has `parent`, `start`, `seen` (how deep any request presented it) and a scratch
+    `mark`. `keys[k]` has `start`, `end`, `reached` (how deep key node k was ever matchable) and
+    `computing` (running prefills that still have to finish it). Depths in tokens.
 
     Key nodes are the forest's nodes, except under `exact`, where different prompts share no key.
     `prompt_node[i]` and `output_node[i]` are request i's forest nodes.
@@ -53,7 +53,7 @@ def accounting(forest: PrefixForest, key_forest: PrefixForest) -> Accounting:
     return Accounting(seen, keys, forest.prompt_node, forest.output_node)
 
 
-@compiled
+@hot
 def _seen_depth(books: Accounting, node: int) -> int:
     """Longest prefix, in tokens, of the path to `node` that was presented before."""
     while node != 0:
@@ -64,7 +64,7 @@ def _seen_depth(books: Accounting, node: int) -> int:
     return 0
 
 
-@compiled
+@hot
 def count_misses(
     books: Accounting, request: int, path: I8, path_length: int, prompt_tokens: int,
     cached_tokens: int, limit_tokens: int, causes: I8,
@@ -92,7 +92,7 @@ def count_misses(
             causes[ROUNDING] += last - gone
 
 
-@compiled
+@hot
 def presented(books: Accounting, request: int, depth: int) -> None:
     """Note that `request` presented, or generated, its first `depth` tokens."""
     node = wide(books.output_node[request])
@@ -106,7 +106,7 @@ def presented(books: Accounting, request: int, depth: int) -> None:
         node = at.parent
 
 
-@compiled
+@hot
 def matchable(books: Accounting, path: I8, path_length: int, depth: int) -> None:
     """Note that the first `depth` tokens along the key path became matchable."""
     for place in range(path_length - 1, -1, -1):
@@ -119,7 +119,7 @@ def matchable(books: Accounting, path: I8, path_length: int, depth: int) -> None
         node.reached = reach
 
 
-@compiled
+@hot
 def computing(
     books: Accounting, path: I8, path_length: int, first: int, last: int, stop: int, change: int
 ) -> None:

@@ -39,7 +39,7 @@ from pcache.cache.rows import Rows, make_rows
 from pcache.cache.runs import block_runs
 from pcache.cache.tree import radix_tree
 from pcache.errors import ConfigError
-from pcache.jit import compiled
+from pcache.jit import hot
 from pcache.prefixes import PrefixForest, separate_prompts
 from pcache.types import I8, Trace
 
@@ -130,10 +130,8 @@ def make_cache(
     size, kind = config.block_size, INDEXES[config.index]
     keys = block_keys(separate_prompts(forest) if kind == EXACT else forest, size)
     longest = -(-(trace.prompt_tokens.astype(np.int64) + trace.output_tokens) // size)
-    if config.kv_tokens is None:
-        num_blocks = int(longest.sum()) + num_rows
-    else:
-        num_blocks = config.kv_tokens // size
+    unlimited = int(longest.sum()) + num_rows
+    num_blocks = unlimited if config.kv_tokens is None else config.kv_tokens // size
     if num_blocks >= 2**31 - 2:
         raise ConfigError(f"{num_blocks:,} blocks are more than pcache can number; use larger ones")
     tree_blocks, flat_blocks = (num_blocks, 0) if kind == RADIX else (0, num_blocks)
@@ -151,7 +149,7 @@ def make_cache(
     )  # fmt: skip
 
 
-@compiled
+@hot
 def rejects(cache: Cache, num_tokens: int) -> bool:
     """Whether a request of `num_tokens` (prompt and cached outputs) can never fit, even alone."""
     size = cache.settings[BLOCK_SIZE]
@@ -160,7 +158,7 @@ def rejects(cache: Cache, num_tokens: int) -> bool:
     return (num_tokens + size - 1) // size > cache.settings[NUM_BLOCKS]
 
 
-@compiled
+@hot
 def lookup(cache: Cache, row: int, num_tokens: int) -> int:
     """Cached leading blocks of the request bound to `row`, within num_tokens - 1 tokens.
 
@@ -174,7 +172,7 @@ def lookup(cache: Cache, row: int, num_tokens: int) -> int:
     return hits
 
 
-@compiled
+@hot
 def admit(cache: Cache, row: int, hits: int, fit_tokens: int, first_tokens: int) -> bool:
     """Pin the `hits` blocks of the look-up just made and allocate up to `first_tokens` tokens.
 
@@ -190,7 +188,7 @@ def admit(cache: Cache, row: int, hits: int, fit_tokens: int, first_tokens: int)
     )  # fmt: skip
 
 
-@compiled
+@hot
 def extend(cache: Cache, row: int, num_tokens: int, prefill_tokens: int) -> bool:
     """Allocate until `row` holds `num_tokens`; False, changing nothing, if that does not fit.
 
@@ -203,21 +201,21 @@ def extend(cache: Cache, row: int, num_tokens: int, prefill_tokens: int) -> bool
     )
 
 
-@compiled
+@hot
 def planned(cache: Cache, row: int, num_tokens: int, prompt_tokens: int) -> None:
     """A step that will compute the row's first `num_tokens` tokens is planned."""
     if cache.settings[KIND] != RADIX:
         hash_commit(cache.keys, cache.flat, cache.rows, row, num_tokens, prompt_tokens)
 
 
-@compiled
+@hot
 def unplan(cache: Cache, row: int, indexed_before: int) -> None:
     """The row's part of the plan will not run: what became matchable since is taken back."""
     if cache.settings[KIND] != RADIX:
         hash_unplan(cache.flat, cache.rows, row, indexed_before)
 
 
-@compiled
+@hot
 def computed(cache: Cache, row: int, num_tokens: int, prompt_tokens: int, priority: int) -> None:
     """The row's first `num_tokens` tokens have been computed: a prefill chunk, or all at the end."""
     if cache.settings[KIND] == RADIX:
@@ -226,7 +224,7 @@ def computed(cache: Cache, row: int, num_tokens: int, prompt_tokens: int, priori
         )
 
 
-@compiled
+@hot
 def release(cache: Cache, row: int) -> None:
     """The row gives back all its blocks; what is matchable stays until it is evicted."""
     if cache.settings[KIND] == RADIX:
@@ -235,7 +233,7 @@ def release(cache: Cache, row: int) -> None:
         hash_release(cache.flat, cache.rows, row)
 
 
-@compiled
+@hot
 def pinned_blocks(cache: Cache) -> int:
     """Blocks that admitted requests hold."""
     if cache.settings[KIND] != RADIX:
@@ -244,7 +242,7 @@ def pinned_blocks(cache: Cache) -> int:
     return cache.settings[NUM_BLOCKS] - free
 
 
-@compiled
+@hot
 def cached_blocks(cache: Cache) -> int:
     """Blocks that are matchable and that no admitted request holds: what eviction may take."""
     if cache.settings[KIND] == RADIX:
@@ -252,7 +250,7 @@ def cached_blocks(cache: Cache) -> int:
     return cache.flat.state[0].idle
 
 
-@compiled
+@hot
 def generated_blocks(cache: Cache) -> int:
     """Matchable blocks, pinned or not, that hold generated tokens."""
     if cache.settings[KIND] == RADIX:
@@ -260,7 +258,7 @@ def generated_blocks(cache: Cache) -> int:
     return cache.flat.state[0].num_generated
 
 
-@compiled
+@hot
 def generated_hits(cache: Cache) -> int:
     """Blocks of the last admission's hit that hold generated tokens."""
     if cache.settings[KIND] == RADIX:
@@ -268,7 +266,7 @@ def generated_hits(cache: Cache) -> int:
     return cache.flat.state[0].generated_hits
 
 
-@compiled
+@hot
 def evicted_blocks(cache: Cache) -> int:
     """Blocks evicted so far."""
     if cache.settings[KIND] == RADIX:

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pcache.jit import compiled, records
+from pcache.jit import hot, records
 from pcache.types import I8, Records
 
 __all__ = [
-    "ADMIT", "ALLOCATE", "EVENT_NAMES", "EVICT", "FINISH", "PREEMPT", "REPOINT", "SHARE", "EventLog", "drain", "emit", "event_log", "room",
+    "ADMIT", "ALLOCATE", "EVENT_NAMES", "EVICT", "FINISH", "PREEMPT", "REPOINT", "SHARE", "EventLog",
+    "drain", "emit", "event_log", "room",
 ]  # fmt: skip
 
 ADMIT, SHARE, ALLOCATE, REPOINT, EVICT, PREEMPT, FINISH = range(7)
@@ -46,13 +47,13 @@ def drain(log: EventLog) -> I8:
     return rows
 
 
-@compiled
+@hot
 def room(log: EventLog, needed: int) -> bool:
     """Whether `needed` more rows fit (always when the log is off)."""
     return log.cursor[0].enabled == 0 or log.cursor[0].length + needed <= len(log.rows)
 
 
-@compiled
+@hot
 def emit(
     log: EventLog, kind: int, request: int, position: int, first_block: int, count: int
 ) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pcache.jit import compiled, records
+from pcache.jit import hot, records
 from pcache.types import I8, Records
 
 __all__ = [
@@ -31,7 +31,7 @@ SLRU_PROTECTED_HITS = 2
 """SGLang's default: leaves inserted at least this often are in the protected segment."""
 
 
-@compiled
+@hot
 def eviction_key(
     order: int, last_access: int, creation: int, hits: int, priority: int
 ) -> tuple[int, int]:
@@ -67,20 +67,20 @@ def victim_heap(max_nodes: int) -> VictimHeap:
     return VictimHeap(entry, np.zeros(max_nodes, np.int64), np.zeros(1, np.int64))
 
 
-@compiled
+@hot
 def heap_full(heap: VictimHeap) -> bool:
     """Whether stale entries have filled the heap: the caller empties it and offers all leaves."""
     return heap.size[0] >= len(heap.entry)
 
 
-@compiled
+@hot
 def _before(entry: Records, left: int, right: int) -> bool:
     if entry[left].first != entry[right].first:
         return entry[left].first < entry[right].first
     return entry[left].second < entry[right].second
 
 
-@compiled
+@hot
 def _swap(entry: Records, left: int, right: int) -> None:
     a, b = entry[left], entry[right]
     a.first, b.first = b.first, a.first
@@ -89,7 +89,7 @@ def _swap(entry: Records, left: int, right: int) -> None:
     a.version, b.version = b.version, a.version
 
 
-@compiled
+@hot
 def heap_push(heap: VictimHeap, node: int, first: int, second: int) -> None:
     """Offer `node` with a new key; its earlier entries no longer count."""
     at = heap.size[0]
@@ -102,7 +102,7 @@ def heap_push(heap: VictimHeap, node: int, first: int, second: int) -> None:
         at = (at - 1) // 2
 
 
-@compiled
+@hot
 def heap_pop(heap: VictimHeap) -> int:
     """Remove the smallest entry; its node if the entry is the node's latest, else -1."""
     node, version = heap.entry[0].node, heap.entry[0].version

@@ -10,7 +10,7 @@ the queue 1, 2, …, N, and a pool far larger than what a trace touches costs no
 
 from __future__ import annotations
 
-from pcache.jit import compiled
+from pcache.jit import hot
 from pcache.types import Records
 
 __all__ = ["close_ring", "pop_free", "push_free", "unlink"]
@@ -22,20 +22,20 @@ def close_ring(blocks: Records) -> None:
     blocks[0].previous_shift = len(blocks)
 
 
-@compiled
+@hot
 def _link(blocks: Records, left: int, right: int) -> None:
     blocks[left].next_shift = right - left - 1
     blocks[right].previous_shift = left - right + 1
 
 
-@compiled
+@hot
 def unlink(blocks: Records, block: int) -> None:
     """Take a free block out of the queue."""
     here = blocks[block]
     _link(blocks, block - 1 + here.previous_shift, block + 1 + here.next_shift)
 
 
-@compiled
+@hot
 def push_free(blocks: Records, block: int, at_head: bool) -> None:
     """Put a block into the queue: at the head it is reused first, at the tail last."""
     if at_head:
@@ -48,7 +48,7 @@ def push_free(blocks: Records, block: int, at_head: bool) -> None:
         _link(blocks, block, 0)
 
 
-@compiled
+@hot
 def pop_free(blocks: Records) -> int:
     """Take the head of the queue; the caller has checked that there is one."""
     block = 1 + blocks[0].next_shift

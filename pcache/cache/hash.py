@@ -20,7 +20,7 @@ from pcache.cache.events import ALLOCATE, EVICT, SHARE, EventLog, emit
 from pcache.cache.free_queue import close_ring, pop_free, push_free, unlink
 from pcache.cache.keys import BlockKeys, path_place
 from pcache.cache.rows import Rows
-from pcache.jit import compiled, records, wide
+from pcache.jit import hot, records, wide
 from pcache.types import I4, Records
 
 __all__ = [
@@ -62,7 +62,7 @@ def hash_cache(
     return HashCache(np.zeros(int(keys.sizes[1]) if keyed else 0, np.int32), blocks, state)
 
 
-@compiled
+@hot
 def hash_lookup(keys: BlockKeys, cache: HashCache, rows: Rows, row: int, num_tokens: int) -> int:
     """Leading blocks of the row's request that are cached; at most num_tokens - 1 tokens count."""
     if cache.state[0].keyed == 0:
@@ -81,7 +81,7 @@ def hash_lookup(keys: BlockKeys, cache: HashCache, rows: Rows, row: int, num_tok
     return hits
 
 
-@compiled
+@hot
 def hash_admit(
     keys: BlockKeys, cache: HashCache, rows: Rows, log: EventLog,
     row: int, hits: int, fit_tokens: int, first_tokens: int,
@@ -115,7 +115,7 @@ def hash_admit(
     return hash_extend(keys, cache, rows, log, row, first_tokens)
 
 
-@compiled
+@hot
 def hash_extend(
     keys: BlockKeys, cache: HashCache, rows: Rows, log: EventLog, row: int, num_tokens: int
 ) -> bool:
@@ -142,7 +142,7 @@ def hash_extend(
     return True
 
 
-@compiled
+@hot
 def hash_commit(
     keys: BlockKeys, cache: HashCache, rows: Rows, row: int, num_tokens: int, prompt_tokens: int
 ) -> None:
@@ -163,7 +163,7 @@ def hash_commit(
     rows.at[row].indexed_blocks = full
 
 
-@compiled
+@hot
 def hash_unplan(cache: HashCache, rows: Rows, row: int, indexed_before: int) -> None:
     """Take back the keys that blocks from `indexed_before` on gained in a plan that will not run."""
     for position in range(indexed_before, rows.at[row].indexed_blocks):
@@ -171,7 +171,7 @@ def hash_unplan(cache: HashCache, rows: Rows, row: int, indexed_before: int) -> 
     rows.at[row].indexed_blocks = min(rows.at[row].indexed_blocks, indexed_before)
 
 
-@compiled
+@hot
 def hash_release(cache: HashCache, rows: Rows, row: int) -> None:
     """Give back all blocks of the row, tail first."""
     for position in range(rows.at[row].num_blocks - 1, -1, -1):
@@ -185,7 +185,7 @@ def hash_release(cache: HashCache, rows: Rows, row: int) -> None:
     rows.at[row].num_blocks = rows.at[row].indexed_blocks = 0
 
 
-@compiled
+@hot
 def _remember(cache: HashCache, block: int, key: int, generated: int) -> None:
     """Key a block, behind the blocks that already have this key."""
     here, state = cache.blocks[block], cache.state[0]
@@ -200,7 +200,7 @@ def _remember(cache: HashCache, block: int, key: int, generated: int) -> None:
     cache.blocks[other].next_holder = block
 
 
-@compiled
+@hot
 def _forget(cache: HashCache, block: int) -> None:
     """Take a block's key away."""
     here, state = cache.blocks[block], cache.state[0]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pcache.jit import compiled, records
+from pcache.jit import hot, records, wide
 from pcache.prefixes import PrefixForest
 from pcache.types import I4, I8, Records
 
@@ -41,22 +41,22 @@ def block_keys(forest: PrefixForest, block_size: int) -> BlockKeys:
     nodes.end_block = forest.end // block_size
     ends = np.cumsum(nodes.end_block - nodes.first_block)
     nodes.base = ends - nodes.end_block
-    sizes = np.array([block_size, ends[-1], _longest_path(forest.parent)], np.int64)
+    longest = _longest_path(forest.parent, np.zeros_like(forest.parent))
+    sizes = np.array([block_size, ends[-1], longest], np.int64)
     return BlockKeys(nodes, forest.output_node, sizes)
 
 
-@compiled
-def _longest_path(parent: I4) -> int:
-    """Nodes on the longest path below the root (parents precede children)."""
-    depth = np.zeros(len(parent), np.int64)
+@hot
+def _longest_path(parent: I4, depth: I4) -> int:
+    """Nodes on the longest path below the root (parents precede children); fills `depth`."""
     longest = 1
     for node in range(1, len(parent)):
         depth[node] = depth[parent[node]] + 1
-        longest = max(longest, depth[node])
+        longest = max(longest, wide(depth[node]))
     return longest
 
 
-@compiled
+@hot
 def fill_path(nodes: Records, node: int, path: I8) -> int:
     """Write the nodes from below the root down to `node` into `path`; their number."""
     length = 0
@@ -71,7 +71,7 @@ def fill_path(nodes: Records, node: int, path: I8) -> int:
     return length
 
 
-@compiled
+@hot
 def path_place(nodes: Records, path: I8, place: int, block: int) -> int:
     """Index into `path`, not before `place`, of the node that owns `block`."""
     while nodes[path[place]].end_block <= block:

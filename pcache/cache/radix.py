@@ -31,7 +31,7 @@ from pcache.cache.tree import (
     touch,
     unlock,
 )  # fmt: skip
-from pcache.jit import compiled, wide
+from pcache.jit import hot, wide
 
 __all__ = [
     "Radix", "radix_admit", "radix_extend", "radix_insert", "radix_match", "radix_release",
@@ -45,7 +45,7 @@ class Radix(NamedTuple):
     runs: BlockRuns
 
 
-@compiled
+@hot
 def _split_node(keys: BlockKeys, radix: Radix, node: int, block: int) -> int:
     """Cut a node and its blocks before `block`; the upper part."""
     kept = block - radix.tree.nodes[node].start
@@ -55,7 +55,7 @@ def _split_node(keys: BlockKeys, radix: Radix, node: int, block: int) -> int:
     return upper
 
 
-@compiled
+@hot
 def _start_walk(tree: RadixTree, rows: Rows, row: int) -> int:
     """Mark the row's forest path with a new tick, which the root gets too; the tick."""
     tick = next_tick(tree)
@@ -65,7 +65,7 @@ def _start_walk(tree: RadixTree, rows: Rows, row: int) -> int:
     return tick
 
 
-@compiled
+@hot
 def radix_match(
     keys: BlockKeys, radix: Radix, rows: Rows, row: int, limit_blocks: int
 ) -> tuple[int, int]:
@@ -95,7 +95,7 @@ def radix_match(
     return depth, node
 
 
-@compiled
+@hot
 def _evict(keys: BlockKeys, radix: Radix, log: EventLog, blocks: int) -> None:
     """Free whole leaves until at least `blocks` are gained or nothing may be evicted."""
     tree, runs = radix.tree, radix.runs
@@ -104,7 +104,7 @@ def _evict(keys: BlockKeys, radix: Radix, log: EventLog, blocks: int) -> None:
         node = heap_pop(tree.heap)
         if node < 0:
             continue
-        run = tree.nodes[node].run
+        run = tree.nodes[node].run if log.cursor[0].enabled else 0
         while run != 0:
             emit(log, EVICT, -1, 0, runs.run[run].first, runs.run[run].count)
             run = runs.run[run].next
@@ -116,14 +116,14 @@ def _evict(keys: BlockKeys, radix: Radix, log: EventLog, blocks: int) -> None:
         remove_leaf(keys, tree, node)
 
 
-@compiled
+@hot
 def _prefill_demand(size: int, new_tokens: int) -> int:
     """Blocks that SGLang wants free before it prefills `new_tokens`: a block more than they need at
     most, when a block holds several tokens."""
     return new_tokens if size == 1 else (new_tokens + size + size - 1) // size
 
 
-@compiled
+@hot
 def radix_extend(
     keys: BlockKeys, radix: Radix, rows: Rows, log: EventLog, row: int, num_tokens: int,
     prefill_tokens: int,
@@ -156,7 +156,7 @@ def radix_extend(
     return True
 
 
-@compiled
+@hot
 def radix_admit(
     keys: BlockKeys, radix: Radix, rows: Rows, log: EventLog,
     row: int, hits: int, node: int, fit_tokens: int, first_tokens: int,
@@ -176,7 +176,7 @@ def radix_admit(
     return radix_extend(keys, radix, rows, log, row, first_tokens, first_tokens - matched)
 
 
-@compiled
+@hot
 def _emit_path(radix: Radix, rows: Rows, log: EventLog, row: int, kind: int, start: int) -> None:
     """Log the tree's blocks from position `start` on along the row's locked path, deepest first."""
     if log.cursor[0].enabled == 0:
@@ -195,7 +195,7 @@ def _emit_path(radix: Radix, rows: Rows, log: EventLog, row: int, kind: int, sta
         node = radix.tree.nodes[node.parent]
 
 
-@compiled
+@hot
 def _insert_known(
     keys: BlockKeys, radix: Radix, rows: Rows, row: int, num_blocks: int, priority: int,
     inserted_tokens: int,
@@ -221,7 +221,7 @@ def _insert_known(
     return depth, node
 
 
-@compiled
+@hot
 def radix_insert(
     keys: BlockKeys, radix: Radix, rows: Rows, log: EventLog,
     row: int, num_tokens: int, prompt_tokens: int, priority: int,
@@ -255,7 +255,7 @@ def radix_insert(
         _emit_path(radix, rows, log, row, REPOINT, indexed)
 
 
-@compiled
+@hot
 def _cut_private_runs(radix: Radix, rows: Rows, row: int, blocks: int) -> None:
     """Drop the row's first private `blocks` from its list; the caller keeps the old head."""
     at = rows.at[row]
@@ -265,7 +265,7 @@ def _cut_private_runs(radix: Radix, rows: Rows, row: int, blocks: int) -> None:
         at.last_run = rest
 
 
-@compiled
+@hot
 def _append_leaf(
     keys: BlockKeys, radix: Radix, rows: Rows, row: int, parent: int, start: int, stop: int,
     generated: int, priority: int,
@@ -285,7 +285,7 @@ def _append_leaf(
     offer(tree, leaf)
 
 
-@compiled
+@hot
 def radix_release(radix: Radix, rows: Rows, row: int) -> None:
     """Free the row's private blocks and unpin its path. Nothing is inserted."""
     at = rows.at[row]

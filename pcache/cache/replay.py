@@ -35,7 +35,7 @@ from pcache.cache.contract import (
     release,
 )
 from pcache.cache.rows import bind_row
-from pcache.jit import compiled, wide
+from pcache.jit import hot, wide
 from pcache.prefixes import PrefixForest, build_forest, separate_prompts
 from pcache.types import I4, I8, Trace
 
@@ -78,7 +78,7 @@ def replay(
     return result
 
 
-@compiled
+@hot
 def _replay_all(
     cache: Cache, books: Accounting, prompt_tokens: I4, output_tokens: I4, priority: I4,
     outputs: bool, chunk_tokens: int, cached: I4, misses: I8, hits_on_generated: I4,

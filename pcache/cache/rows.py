@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pcache.cache.keys import BlockKeys, fill_path
-from pcache.jit import compiled, records, wide
+from pcache.jit import hot, records, wide
 from pcache.types import I4, I8, Records
 
 __all__ = ["Rows", "bind_row", "make_rows"]
@@ -42,7 +42,7 @@ def make_rows(keys: BlockKeys, num_rows: int, max_blocks: int) -> Rows:
     return Rows(at, path, np.zeros((num_rows + 1, max_blocks), np.int32))
 
 
-@compiled
+@hot
 def bind_row(keys: BlockKeys, rows: Rows, row: int, request: int) -> None:
     """Give `row` to `request`: nothing held yet."""
     at = rows.at[row]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pcache.jit import compiled, records
+from pcache.jit import hot, records
 from pcache.types import Records
 
 __all__ = ["BlockRuns", "block_runs", "free_runs", "split_runs", "take_run"]
@@ -39,7 +39,7 @@ def block_runs(num_blocks: int) -> BlockRuns:
     return BlockRuns(run, stack, state)
 
 
-@compiled
+@hot
 def _new_run(runs: BlockRuns, first: int, count: int) -> int:
     state = runs.state[0]
     run = state.spare
@@ -53,7 +53,7 @@ def _new_run(runs: BlockRuns, first: int, count: int) -> int:
     return run
 
 
-@compiled
+@hot
 def take_run(runs: BlockRuns, most: int) -> int:
     """A new run of 1 to `most` free blocks; the caller has checked that one is free."""
     state = runs.state[0]
@@ -69,7 +69,7 @@ def take_run(runs: BlockRuns, most: int) -> int:
     return _new_run(runs, first, count)
 
 
-@compiled
+@hot
 def free_runs(runs: BlockRuns, run: int) -> int:
     """Give back all blocks of a list of runs; how many they were."""
     state = runs.state[0]
@@ -95,7 +95,7 @@ def free_runs(runs: BlockRuns, run: int) -> int:
     return freed
 
 
-@compiled
+@hot
 def split_runs(runs: BlockRuns, run: int, blocks: int) -> int:
     """Cut a list of runs after its first `blocks` ≥ 1 blocks; the head of the rest (0 if nothing)."""
     while runs.run[run].count < blocks:

@@ -14,7 +14,7 @@ import numpy as np
 
 from pcache.cache.eviction import VictimHeap, eviction_key, heap_full, heap_push, victim_heap
 from pcache.cache.keys import BlockKeys
-from pcache.jit import compiled, records
+from pcache.jit import hot, records
 from pcache.types import Records
 
 __all__ = [
@@ -61,14 +61,14 @@ def radix_tree(keys: BlockKeys, max_nodes: int, order: int) -> RadixTree:
     return RadixTree(nodes, forest, state, victim_heap(max_nodes))
 
 
-@compiled
+@hot
 def next_tick(tree: RadixTree) -> int:
     """Advance the logical clock."""
     tree.state[0].clock += 1
     return tree.state[0].clock
 
 
-@compiled
+@hot
 def _push(tree: RadixTree, node: int) -> None:
     at = tree.nodes[node]
     first, second = eviction_key(
@@ -77,13 +77,13 @@ def _push(tree: RadixTree, node: int) -> None:
     heap_push(tree.heap, node, first, second)
 
 
-@compiled
+@hot
 def _is_victim(tree: RadixTree, node: int) -> bool:
     at = tree.nodes[node]
     return node > TREE_ROOT and at.stop > 0 and at.locks == 0 and at.first_child == 0
 
 
-@compiled
+@hot
 def offer(tree: RadixTree, node: int) -> None:
     """Tell the eviction queue that `node` may have become a victim or changed its place."""
     if not _is_victim(tree, node):
@@ -96,14 +96,14 @@ def offer(tree: RadixTree, node: int) -> None:
     _push(tree, node)
 
 
-@compiled
+@hot
 def touch(tree: RadixTree, node: int, tick: int) -> None:
     """Make `node` recent."""
     tree.nodes[node].last_access = tick
     offer(tree, node)
 
 
-@compiled
+@hot
 def child_starting_at(tree: RadixTree, forest_node: int, block: int) -> int:
     """The tree node whose first block is block `block` of `forest_node`; 0 if there is none."""
     node = tree.forest[forest_node].starting
@@ -112,7 +112,7 @@ def child_starting_at(tree: RadixTree, forest_node: int, block: int) -> int:
     return node
 
 
-@compiled
+@hot
 def shared_end(keys: BlockKeys, tree: RadixTree, node: int, mark: int) -> int:
     """How far `node` agrees with the path whose forest nodes carry `mark`, in blocks."""
     forest_node = tree.nodes[node].tail
@@ -123,7 +123,7 @@ def shared_end(keys: BlockKeys, tree: RadixTree, node: int, mark: int) -> int:
     return stop
 
 
-@compiled
+@hot
 def _owner_above(keys: BlockKeys, forest_node: int, block: int) -> int:
     """The forest node, at or above the given one, that owns `block`."""
     while keys.nodes[forest_node].first_block > block:
@@ -131,13 +131,13 @@ def _owner_above(keys: BlockKeys, forest_node: int, block: int) -> int:
     return forest_node
 
 
-@compiled
+@hot
 def _list_under(tree: RadixTree, forest_node: int, node: int) -> None:
     tree.nodes[node].also = tree.forest[forest_node].starting
     tree.forest[forest_node].starting = node
 
 
-@compiled
+@hot
 def _unlist(tree: RadixTree, forest_node: int, node: int) -> None:
     other = tree.forest[forest_node].starting
     if other == node:
@@ -148,7 +148,7 @@ def _unlist(tree: RadixTree, forest_node: int, node: int) -> None:
     tree.nodes[other].also = tree.nodes[node].also
 
 
-@compiled
+@hot
 def new_node(
     keys: BlockKeys, tree: RadixTree, parent: int, start: int, stop: int, tail: int, priority: int
 ) -> int:
@@ -172,7 +172,7 @@ def new_node(
     return node
 
 
-@compiled
+@hot
 def append_child(tree: RadixTree, parent: int, node: int) -> None:
     """Make `node` the youngest child of `parent`."""
     above = tree.nodes[parent]
@@ -184,7 +184,7 @@ def append_child(tree: RadixTree, parent: int, node: int) -> None:
     above.last_child = node
 
 
-@compiled
+@hot
 def _replace_child(
     tree: RadixTree, parent: int, before: int, after: int, left: int, right: int
 ) -> None:
@@ -199,7 +199,7 @@ def _replace_child(
         tree.nodes[after].previous_sibling = right
 
 
-@compiled
+@hot
 def split(keys: BlockKeys, tree: RadixTree, node: int, block: int) -> int:
     """Cut `node` before `block`; the new upper part, in the node's old place among its siblings.
 
@@ -222,7 +222,7 @@ def split(keys: BlockKeys, tree: RadixTree, node: int, block: int) -> int:
     return upper
 
 
-@compiled
+@hot
 def remove_leaf(keys: BlockKeys, tree: RadixTree, node: int) -> None:
     """Take a leaf out of the tree; its parent may become a victim."""
     at = tree.nodes[node]
@@ -236,7 +236,7 @@ def remove_leaf(keys: BlockKeys, tree: RadixTree, node: int) -> None:
     offer(tree, parent)
 
 
-@compiled
+@hot
 def lock(tree: RadixTree, node: int) -> None:
     """Pin every node from `node` up to, not including, the root."""
     while node > TREE_ROOT:
@@ -248,7 +248,7 @@ def lock(tree: RadixTree, node: int) -> None:
         node = at.parent
 
 
-@compiled
+@hot
 def unlock(tree: RadixTree, node: int) -> None:
     """Undo one `lock` of `node`."""
     while node > TREE_ROOT:

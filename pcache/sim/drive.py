@@ -1,0 +1,191 @@
+"""The simulator's driver: carries out the loop's actions on a virtual clock, compiled.
+
+Stretches of decode steps in which nothing can happen (no arrival, no admission, no finish, no
+shortage of blocks) are passed over by `_jump`, which keeps every allocation, duration and record of
+stepping and leaves out only the planning.
+"""
+
+from __future__ import annotations
+
+from pcache.cache.contract import BLOCK_SIZE, EXACT, HASH, KIND, RADIX, extend, planned
+from pcache.cache.events import room
+from pcache.cost import CostModel, describe_request, roofline_ns
+from pcache.jit import hot
+from pcache.scheduler.loop import (
+    COMMIT,
+    DONE,
+    LAUNCH,
+    PLAN,
+    commit,
+    launched,
+    make_plan,
+    next_action,
+    oldest_slot,
+    resume_at,
+)  # fmt: skip
+from pcache.scheduler.plan import note_computed
+from pcache.scheduler.state import CHUNKED, STATIC, Scheduler
+from pcache.scheduler.steps import record_step
+from pcache.types import I8, Records
+
+__all__ = ["advance"]
+
+
+@hot
+def advance(s: Scheduler, model: CostModel, sums: Records, rows: I8, log_margin: int) -> int:
+    """Simulate until `rows` is full, the log is nearly full, or everything is done; rows written.
+
+    `sums` is scratch. Everything is done when fewer rows than asked came back and the log had room.
+    """
+    state = s.state[0]
+    count = 0
+    while count < len(rows) and room(s.cache.log, log_margin):
+        action = next_action(s)
+        if action == PLAN:
+            jumped = _jump(s, model, sums, rows[count:]) if state.jump == 1 else 0
+            count += jumped
+            if jumped == 0:
+                make_plan(s, state.now_ns)
+        elif action == LAUNCH:
+            slot = s.slots[launched(s)]
+            _sum_up(s, 1 - state.plan_slot, sums)
+            starts_at = max(state.now_ns, state.gpu_free_at_ns)
+            duration = roofline_ns(model, sums)
+            state.gpu_free_at_ns = slot.ends_at_ns = starts_at + duration
+            record_step(s, rows[count], slot.planned_at_ns, starts_at, duration, sums)
+            count += 1
+        elif action == COMMIT:
+            commit(s, s.slots[oldest_slot(s)].ends_at_ns)
+        elif action == DONE:
+            break
+        else:
+            resume_at(s, s.requests[state.num_arrived].arrival_ns)
+    return count
+
+
+@hot
+def _clear(sums: Records) -> None:
+    step = sums[0]
+    step.prefill_tokens = step.decode_tokens = step.samples = step.pairs = step.context_tokens = 0
+
+
+@hot
+def _sum_up(s: Scheduler, slot: int, sums: Records) -> None:
+    _clear(sums)
+    for k in range(s.slots[slot].size):
+        entry = s.plans[slot, k]
+        describe_request(sums, entry.start, entry.count, entry.samples, entry.decode == 1)
+
+
+@hot
+def _uneventful_steps(s: Scheduler) -> int:
+    """How many of the next steps can only be decodes of all running requests: none finishes in
+    them, none can be admitted, and the step in flight is of the same kind."""
+    state = s.state[0]
+    if state.num_running == 0 or state.num_in_flight != state.overlap:
+        return 0
+    closed = state.batching == STATIC and state.batch_left == 0
+    if state.num_waiting > 0 and state.num_running < state.max_running and not closed:
+        return 0
+    if state.batching == CHUNKED and state.num_running > state.token_budget:
+        return 0
+    if state.overlap == 1:
+        in_flight = s.slots[1 - state.plan_slot]
+        if in_flight.pure_decode == 0 or in_flight.size != state.num_running:
+            return 0
+    steps = 1 << 40
+    for k in range(state.num_running):
+        at = s.requests[s.running[k]]
+        if at.planned < at.target:
+            return 0
+        steps = min(steps, at.output - at.sampled - 1)
+    return max(steps, 0)
+
+
+@hot
+def _allocate_decodes(s: Scheduler, ahead: int) -> bool:
+    """Allocate and key what `ahead` steps on each running request needs for its token, in order;
+    False, changing nothing, where that would take a preemption."""
+    cache, state, size = s.cache, s.state[0], s.cache.settings[BLOCK_SIZE]
+    radix = cache.settings[KIND] == RADIX
+    free = cache.flat.state[0].free
+    if radix:
+        free = cache.radix.runs.state[0].free + cache.radix.tree.state[0].evictable
+    needed = 0
+    for k in range(state.num_running):
+        needed += (s.requests[s.running[k]].planned + ahead) % size == 0
+    if needed > free:
+        return False
+    short = radix and cache.radix.runs.state[0].free <= needed
+    if needed == 0 and not short and size > 1 and radix:
+        return True
+    for k in range(state.num_running):
+        at = s.requests[s.running[k]]
+        have = at.planned + ahead
+        if short or have % size == 0:
+            extend(cache, at.row, have + 1, 0)
+        if not radix and (have + 1) % size == 0:
+            planned(cache, at.row, have + 1, at.prompt)
+    return True
+
+
+@hot
+def _jump(s: Scheduler, model: CostModel, sums: Records, rows: I8) -> int:
+    """Pass over uneventful decode steps; how many."""
+    state = s.state[0]
+    most = min(_uneventful_steps(s), len(rows))
+    if most < 2:
+        return 0
+    _clear(sums)
+    for k in range(state.num_running):
+        describe_request(sums, s.requests[s.running[k]].planned, 1, 1, True)
+    next_arrival = 1 << 62
+    if state.num_arrived < len(s.requests):
+        next_arrival = s.requests[state.num_arrived].arrival_ns
+    steps = 0
+    planned_at = state.now_ns
+    while steps < most and next_arrival > state.now_ns:
+        s.cache.log.cursor[0].step = state.num_steps + steps
+        state.evicted_before = s.cache.flat.state[0].evicted + s.cache.radix.tree.state[0].evicted
+        state.preempted_before = state.num_preemptions
+        if not _allocate_decodes(s, steps):
+            break
+        planned_at = state.now_ns
+        starts_at = max(planned_at, state.gpu_free_at_ns)
+        duration = roofline_ns(model, sums)
+        record_step(s, rows[steps], planned_at, starts_at, duration, sums)
+        state.now_ns = starts_at if state.overlap == 1 else starts_at + duration
+        state.gpu_free_at_ns = starts_at + duration
+        sums[0].pairs += state.num_running
+        sums[0].context_tokens += state.num_running
+        steps += 1
+    if steps > 0:
+        _land(s, steps, planned_at)
+    return steps
+
+
+@hot
+def _land(s: Scheduler, steps: int, planned_at_ns: int) -> None:
+    """Bring requests and the step in flight to where `steps` decode steps have brought them."""
+    state = s.state[0]
+    for k in range(state.num_running):
+        at = s.requests[s.running[k]]
+        at.planned += steps
+        at.sampled += steps
+        at.delivered += steps
+        if s.cache.settings[KIND] in (HASH, EXACT):
+            note_computed(s, s.running[k], at.planned)
+    state.num_steps += steps
+    if state.overlap == 0:
+        return
+    old = 1 - state.plan_slot
+    if steps % 2 == 1:
+        state.plan_slot = old
+    new = 1 - state.plan_slot
+    for k in range(state.num_running):
+        entry = s.plans[new, k]
+        s.plans[new, k] = s.plans[old, k]
+        entry.start = s.requests[entry.request].planned - 1
+    slot = s.slots[new]
+    slot.size, slot.pure_decode = state.num_running, 1
+    slot.planned_at_ns, slot.ends_at_ns = planned_at_ns, state.gpu_free_at_ns
