@@ -47,9 +47,10 @@ def test_triton_kernels_give_the_logits_of_transformers(
     driver.logits([(long, 16 * scale)])
     mixed = [(short, 3 * scale), (long, 4 * scale)]
     check(model, mixed, driver.logits(mixed))
-    cached = driver.request(long.tokens, share=long, cached=16)
+    shared = 16 * scale // block_size * block_size
+    cached = driver.request(long.tokens, share=long, cached=shared)
     long.tokens.append(5)
-    mixed = [(long, 1), (cached, 20 * scale - 16)]
+    mixed = [(long, 1), (cached, 20 * scale - shared)]
     check(model, mixed, driver.logits(mixed))
 
 
