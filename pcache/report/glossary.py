@@ -14,10 +14,12 @@ GLOSSARY: dict[str, str] = {
     "after another. Nothing exceeds it. The last prompt token is always computed.",
     "Cold": "Missed because no earlier request had these tokens after the same prefix.",
     "In flight": "Missed because another request was computing them at that moment.",
-    "Evicted": "Missed because they had been cached and lost their place.",
-    "Rounding": "Missed because only whole blocks match, or because the last prompt token must be "
-    "computed. Each missed token has the first cause that applies of cold, in flight, evicted, "
-    "rounding; with the hits they sum to all prompt tokens.",
+    "Evicted": "Missed because they had been cached and lost their place, or were never kept, as in "
+    "a run without a cache.",
+    "Rounding": "Missed because only whole blocks match (only whole prompts, with the policy "
+    "exact), or because the last prompt token must be computed. Each missed token has the first "
+    "cause that applies of cold, in flight, evicted, rounding; with the hits they sum to all prompt "
+    "tokens.",
     "Rejected": "Prompt tokens of requests that can never fit the KV capacity.",
     "TTFT": "Time to first token: first output token − arrival, queueing included.",
     "TPOT": "Time per output token: (last − first token) ÷ (output tokens − 1). Requests of one "

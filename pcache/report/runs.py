@@ -32,6 +32,8 @@ __all__ = [
     "setting",
 ]
 
+SCHEDULER_RULES = ("batching", "order", "token_budget", "max_running", "overlap")
+"""What of the scheduler decides results. Pairs may differ in anything else it notes."""
 WORLD_SUFFIXES = {"simulated": " · sim", "measured": " · GPU", "replayed": " · replay"}
 
 
@@ -136,7 +138,7 @@ def configuration(config: dict[str, Any]) -> str:
             setting(config, "trace.requests"),
             config.get("policy"),
             setting(config, "capacity.kv_tokens"),
-            config.get("scheduler"),
+            [setting(config, f"scheduler.{rule}") for rule in SCHEDULER_RULES],
             name_of(config.get("model")),
         ],
         sort_keys=True,

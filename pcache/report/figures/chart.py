@@ -29,6 +29,8 @@ __all__ = [
 
 LEGEND_WIDTH = 26
 """Characters on a line of the legend beside a chart."""
+MINUTE, LAST_SECONDS = 60_000.0, 40_000.0
+"""Milliseconds; from the latter on, ticks are at round minutes."""
 LOG_FROM = 20.0
 """Durations that span a factor of more than this get a logarithmic axis."""
 
@@ -79,14 +81,23 @@ def ticks_in_panel(num_panels: int) -> int:
 
 
 def _round_durations(low: float, high: float, most_ticks: int) -> list[float]:
-    """The densest of a few regular sets of round numbers that has at most `most_ticks`."""
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    """The densest of a few regular sets of round durations that has at most `most_ticks`."""
     for steps, every in (((1, 2, 5), 1), ((1, 3), 1), ((1,), 1), ((1,), 2)):
-        ticks = [step * 10.0**decade for decade in decades[::every] for step in steps]
-        ticks = [tick for tick in ticks if low <= tick <= high]
+        ticks = _round_numbers(low, min(high, LAST_SECONDS), steps, every)
+        minutes = _round_numbers(max(low / MINUTE, 1.0), high / MINUTE, steps, every)
+        ticks += [MINUTE * number for number in minutes]
         if len(ticks) <= most_ticks:
             break
     return ticks
+
+
+def _round_numbers(low: float, high: float, steps: tuple[int, ...], every: int) -> list[float]:
+    """Numbers from `low` to `high`: a step times a power of ten, of which every n-th."""
+    if high < low:
+        return []
+    decades = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1, every)
+    numbers = [step * 10.0**decade for decade in decades for step in steps]
+    return [number for number in numbers if low <= number <= high]
 
 
 def share_axis(axis: Any, high: float = 1.0) -> None:

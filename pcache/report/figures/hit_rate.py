@@ -17,7 +17,7 @@ __all__ = ["SEGMENTS", "draw"]
 
 SEGMENTS: dict[str, tuple[str, str, str, str]] = {
     "hit_rate": ("served from cache", "#0072b2", "", "white"),
-    "miss_evicted": ("was cached, evicted", "#d55e00", "//", "white"),
+    "miss_evicted": ("evicted or not kept", "#d55e00", "//", "white"),
     "miss_in_flight": ("in flight", "#e69f00", "..", INK),
     "miss_rounding": ("rounding", "#cc79a7", r"\\", INK),
     "miss_cold": ("never seen (cold)", "#e3e6ea", "", MUTED),

@@ -44,7 +44,7 @@ def draw(runs: Sequence[Run]) -> Chart | None:
         figure.legend(handles, worlds, loc="outside upper right", ncols=2)
     reading = (
         "Each row adds one technique to the row above it, on the same trace; hash and radix both "
-        "stand on the last row without a cache. The factor behind a bar is what that step changed: "
+        "stand on the last row without a cache. The factor in brackets is what that step changed: "
         "÷ is good for TTFT, × for throughput. A cache shared by several replicas would be the "
         "next step and is not part of these runs."
     )
@@ -67,7 +67,7 @@ def _panel(axis: Any, rungs: Sequence[Rung], worlds: Sequence[str], field: str, 
             below = _value_below(rungs, row, world, field)
             label = text(value)
             if below:
-                label += f"   {_factor(value / below)}"
+                label += f" ({_factor(value / below)})"
             axis.annotate(label, (value, y), xytext=(5, 0), textcoords="offset points",
                           va="center", fontsize=8.5)  # fmt: skip
     axis.set_xlim(0, most * 1.38)
@@ -79,7 +79,8 @@ def _panel(axis: Any, rungs: Sequence[Rung], worlds: Sequence[str], field: str, 
 
 
 def _factor(ratio: float) -> str:
-    return f"÷ {1 / ratio:.2f}" if 0 < ratio < 1 else f"× {ratio:.2f}"
+    sign, factor = ("÷", 1 / ratio) if 0 < ratio < 1 else ("×", ratio)
+    return f"{sign} {factor:.{1 if factor >= 10 else 2}f}"
 
 
 def _value_below(rungs: Sequence[Rung], row: int, world: str, field: str) -> float | None:
