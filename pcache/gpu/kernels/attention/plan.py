@@ -168,7 +168,11 @@ def _chunk_length(tiles, iterations, work, programs, max_partials,
     return tl.sum(tl.where(candidate == tl.argmin(cost, 0), chunk, 0), 0)
 
 
-@triton.jit
+# The engine packs a step's integers, so counts and alignments vary: one compilation serves all.
+@triton.jit(
+    do_not_specialize=["num_requests"],
+    do_not_specialize_on_alignment=["rows_ptr", "lengths_ptr", "q_starts_ptr"],
+)
 def _plan_kernel(rows_ptr, lengths_ptr, q_starts_ptr, items_ptr, merges_ptr, counts_ptr,
                  num_requests, programs, max_partials,
                  NUM_KV_HEADS: tl.constexpr, TILE_TOKENS: tl.constexpr, BLOCK_N: tl.constexpr,
