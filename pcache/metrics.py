@@ -177,9 +177,9 @@ _TABLES: dict[str, dict[str, str]] = {
     },
     "latency": {
         "TTFT mean ms": "ttft_mean_ms",
-        "p50 ms": "ttft_p50_ms",
-        "p90 ms": "ttft_p90_ms",
-        "p99 ms": "ttft_p99_ms",
+        "TTFT p50 ms": "ttft_p50_ms",
+        "TTFT p90 ms": "ttft_p90_ms",
+        "TTFT p99 ms": "ttft_p99_ms",
         "TPOT mean ms": "tpot_mean_ms",
         "queue mean ms": "queue_mean_ms",
     },
@@ -189,10 +189,9 @@ _TABLES: dict[str, dict[str, str]] = {
         "goodput/s": "goodput_requests_per_s",
         "preemptions": "num_preemptions",
         "peak KV tokens": "peak_kv_tokens",
-        "KV capacity": "kv_capacity_tokens",
     },
 }
-_COUNTS = ("preemptions", "peak KV tokens", "KV capacity")
+_COUNTS = ("preemptions", "peak KV tokens")
 
 
 def summary_tables(

@@ -169,8 +169,7 @@ def test_tables_are_narrow_and_show_the_share_of_the_ceiling() -> None:
     tables = summary_tables(summaries, [0.5, None])
     assert list(tables["cache"]["of ceiling %"].fillna(-1)) == [80.0, -1.0]
     assert "rejected %" not in tables["cache"]
-    for table in tables.values():
-        assert max(len(line) for line in table.round(2).to_string(index=False).splitlines()) <= 100
+    assert all(len(table.columns) <= 8 for table in tables.values())
     wide = summary_table(summaries, [0.5, None])
     assert list(wide["policy"]) == ["radix", "a-long-policy/16-lru"]
     assert len(wide.columns) == 1 + sum(len(table.columns) - 1 for table in tables.values())

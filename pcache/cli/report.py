@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from pcache.cli.output import OutputFormat, emit, fail
+from pcache.cli.output import OutputFormat, fail
+from pcache.cli.summary import emit_summaries
 from pcache.errors import PcacheError
-from pcache.metrics import summary_table
 
 __all__ = ["report"]
 
@@ -42,5 +42,5 @@ def report(
     except PcacheError as error:
         fail(error)
     summaries = [{**run.summary, "label": run.name} for run in loaded]
-    table = summary_table(summaries, [run.ceiling for run in loaded])
-    emit(table, format=format, notes=[f"report: {page}"])
+    ceilings = [run.ceiling for run in loaded]
+    emit_summaries(summaries, ceilings, format=format, notes=[f"report: {page}"])

@@ -175,6 +175,20 @@ def test_the_command_prints_the_table_and_where_the_page_is(
     assert str(tmp_path / "out" / "index.html") in done.stderr
 
 
+def test_the_table_for_readers_is_split_by_subject(app: typer.Typer, tmp_path: Path) -> None:
+    for name, recipe in (("a", RADIX), ("b", replace(NONE, interrupted_after=0))):
+        make_run(tmp_path / "runs" / name, replace(recipe, **SMALL))
+    done = CliRunner().invoke(app, [str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert [line.strip() for line in lines if line.strip() in ("Cache", "Latency", "Load")] == [
+        "Cache",
+        "Latency",
+        "Load",
+    ]
+    assert max(map(len, lines[:-1])) <= 80
+
+
 def test_the_command_exits_with_2_and_a_remedy(app: typer.Typer, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [str(tmp_path), "--out", str(tmp_path / "out")])
     assert done.exit_code == 2
