@@ -183,5 +183,7 @@ def _cell(value: object) -> Text:
     if not isinstance(value, (float, np.floating)):
         return Text(str(value))
     magnitude = abs(float(value))
+    if magnitude == 0:
+        return Text("0")
     digits = 0 if magnitude >= 1000 else 1 if magnitude >= 100 else 2 if magnitude >= 1 else 4
     return Text(f"{value:,.{digits}f}")
