@@ -25,10 +25,10 @@ import triton.language as tl
 
 __all__ = ["ITEM_FIELDS", "MERGE_FIELDS", "AttentionPlan", "TileShape"]
 
-ITEM_FIELDS = tl.constexpr(
-    8
-)  # first token, tokens, position, lo, hi, table row, partial slot or -1
-MERGE_FIELDS = tl.constexpr(8)  # first token, tokens, chunks, first partial slot, slot stride
+# first token, tokens, position, lo, hi, table row, partial slot or -1
+ITEM_FIELDS = tl.constexpr(8)
+# first token, tokens, chunks, first partial slot, slot stride
+MERGE_FIELDS = tl.constexpr(8)
 _ITEM_OVERHEAD = 2.0
 _MERGE_COST = 8.0
 _MERGE_OCCUPANCY = 8
