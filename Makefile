@@ -17,7 +17,11 @@ BIN := .venv/bin
 	touch $@
 
 demo: .venv/core.stamp
-	$(BIN)/python -m pcache demo
+	@echo "Simulating (the first run also compiles, which takes about a minute) ..."
+	@rm -rf reports/demo
+	$(BIN)/pcache simulate traces/multi-turn-chat.jsonl.xz --policy radix,hash,exact --ladder \
+	    --kv-tokens 60k --time-scale 4 --slo-ttft 200ms --slo-tpot 20ms --out reports/demo/runs
+	$(BIN)/pcache report reports/demo/runs --out reports/demo --title "Demo: multi-turn chat"
 
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest

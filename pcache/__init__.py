@@ -1,3 +1,27 @@
-"""pcache: a lab for LLM prefix caching. The command line's verbs as a Python API."""
+"""pcache: a lab for LLM prefix caching. The command line's verbs as a Python API.
+
+`replay` and `simulate` give frames of results, `write_report` a page of run directories, and
+`pcache.trace` reads, cuts, generates and counts traces. Names are loaded on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
+
+__all__ = ["__version__", "read_trace", "replay", "simulate", "write_report"]
+
+_HOMES = {
+    "read_trace": "pcache.trace",
+    "replay": "pcache.api",
+    "simulate": "pcache.api",
+    "write_report": "pcache.report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pcache' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

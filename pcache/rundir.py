@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 
 from pcache.errors import RunDirectoryError
+from pcache.types import I8
 
 __all__ = [
     "NOT_REACHED",
@@ -28,6 +29,7 @@ __all__ = [
     "STEP_COLUMNS",
     "SUMMARY_FIELDS",
     "WORLDS",
+    "Run",
     "RunDirectory",
     "read_run",
     "write_run",
@@ -115,6 +117,23 @@ SUMMARY_FIELDS: dict[str, str] = {
     "output_hit_tokens": "prompt tokens served from blocks that hold generated tokens",
     "output_cached_tokens": "mean tokens of capacity holding generated tokens",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One finished or interrupted run in memory. `events` is its decision log, int64 [n, 6] as in
+    `cache.events`, if it was kept; it is not part of the run directory."""
+
+    config: dict[str, Any]
+    summary: dict[str, Any]
+    requests: pd.DataFrame
+    steps: pd.DataFrame | None = None
+    events: I8 | None = None
+
+    @property
+    def label(self) -> str:
+        """Short name of the configuration."""
+        return str(self.summary["label"])
 
 
 @dataclass(frozen=True, slots=True)

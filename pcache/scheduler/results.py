@@ -9,23 +9,11 @@ import numpy as np
 import pandas as pd
 
 from pcache.metrics import summarise
-from pcache.rundir import NOT_REACHED, REJECTED
+from pcache.rundir import NOT_REACHED, REJECTED, Run
 from pcache.scheduler.state import Scheduler
 from pcache.types import F8, I8, Trace
 
-__all__ = ["Run", "RunFacts", "requests_frame", "run_from_scheduler"]
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One finished or interrupted run, as `rundir.write_run` takes it. `events` is the decision
-    log, int64 [n, 6], if it was kept."""
-
-    config: dict[str, Any]
-    summary: dict[str, Any]
-    requests: pd.DataFrame
-    steps: pd.DataFrame | None
-    events: I8 | None = None
+__all__ = ["RunFacts", "requests_frame", "run_from_scheduler"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from pcache.cache.contract import CacheConfig
 from pcache.cache.events import drain
 from pcache.cost import StepCost, step_record
 from pcache.prefixes import PrefixForest, build_forest
-from pcache.scheduler.results import Run, RunFacts, run_from_scheduler
+from pcache.rundir import Run
+from pcache.scheduler.results import RunFacts, run_from_scheduler
 from pcache.scheduler.state import Scheduler, SchedulerConfig, make_scheduler
 from pcache.scheduler.steps import NUM_COLUMNS, steps_frame
 from pcache.sim.drive import advance
@@ -30,6 +31,7 @@ def simulate_policy(
     cost: StepCost,
     *,
     forest: PrefixForest | None = None,
+    label: str | None = None,
     config: dict[str, Any] | None = None,
     warm_up: int = 0,
     slo_ttft_ms: float | None = None,
@@ -69,7 +71,7 @@ def simulate_policy(
     tokens = cache_config.kv_tokens
     facts = RunFacts(
         world="simulated",
-        label=cache_config.label,
+        label=label or cache_config.label,
         block_size=cache_config.block_size,
         latency_source=cost.source,
         complete=complete,

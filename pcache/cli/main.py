@@ -1,0 +1,52 @@
+"""The command line's root: `pcache COMMAND`."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from pcache import __version__
+from pcache.cli.replay import replay
+from pcache.cli.report import report
+from pcache.cli.simulate import simulate
+from pcache.cli.trace import trace_app
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="pcache",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="A lab for LLM prefix caching: replay traces through caches, simulate serving, compare.",
+)
+app.command()(simulate)
+app.command()(replay)
+app.command()(report)
+app.add_typer(trace_app, name="trace")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"pcache {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """A lab for LLM prefix caching: replay traces through caches, simulate serving, compare."""
+
+
+def main() -> None:
+    """Entry point. A reader that closes the pipe early, and Ctrl-C, end it quietly."""
+    try:
+        app()
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(1) from None

@@ -1,0 +1,95 @@
+"""Options that `replay` and `simulate` share: which caches, how large, where the results go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pcache.cache.contract import INDEXES
+from pcache.cache.eviction import EVICTION_ORDERS
+from pcache.cli.output import OutputFormat, emit, emit_all
+from pcache.results import Results
+from pcache.shapes import MODELS
+
+__all__ = [
+    "AppendUnkeyed", "BlockSize", "Evict", "KvMemory", "KvTokens", "Model", "Out", "Policy", "WarmUp",
+    "print_results",
+]  # fmt: skip
+
+CACHE, LOAD = "Cache", "Load"
+
+Policy = Annotated[
+    str,
+    typer.Option(
+        "--policy",
+        help=f"Comma-separated: {', '.join(INDEXES)}; also with its own block size and eviction, as "
+        "radix/1/lfu.",
+        rich_help_panel=CACHE,
+    ),
+]
+BlockSize = Annotated[
+    int,
+    typer.Option(
+        "--block-size",
+        help="Tokens a block (page): a power of two, 1 to 512.",
+        rich_help_panel=CACHE,
+    ),
+]
+Evict = Annotated[
+    str,
+    typer.Option(
+        "--evict",
+        help=f"Eviction of radix: {', '.join(EVICTION_ORDERS)}. hash evicts by its free queue (lru).",
+        rich_help_panel=CACHE,
+    ),
+]
+AppendUnkeyed = Annotated[
+    bool,
+    typer.Option(
+        "--append-unkeyed",
+        help="hash: vLLM's older free order, in which partial blocks join the queue's tail too.",
+        rich_help_panel=CACHE,
+    ),
+]
+KvTokens = Annotated[
+    str | None,
+    typer.Option(
+        "--kv-tokens",
+        help="Capacity in tokens, as 1000000, 400k, 1M or inf.",
+        rich_help_panel=CACHE,
+    ),
+]
+KvMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--kv-memory", help="Capacity in bytes of the model's KV, as 50GiB.", rich_help_panel=CACHE
+    ),
+]
+Model = Annotated[str, typer.Option("--model", help=f"Model shape: {', '.join(MODELS)}.")]
+WarmUp = Annotated[
+    int,
+    typer.Option("--warm-up", min=0, help="First N requests fill the cache but are not counted."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="Write one run directory per policy below this directory."),
+]
+
+
+def print_results(results: Results, out: Path | None, format: OutputFormat) -> None:
+    """Write the run directories if asked, then print the tables and what to know about them."""
+    notes = list(results.notes)
+    if out is not None:
+        paths = results.write(out)
+        notes.append(f"run directories: {', '.join(str(path) for path in paths)}")
+        notes.append(f"next: pcache report {out} --out {out / 'report'}")
+    if not results.complete:
+        notes.insert(
+            0, f"Interrupted: {results.runs[-1].label} is incomplete, later ones did not run."
+        )
+    if format is OutputFormat.table:
+        emit_all(results.tables, format=format, notes=notes)
+    else:
+        emit(results.summary, format=format, notes=notes)

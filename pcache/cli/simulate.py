@@ -1,0 +1,141 @@
+"""`pcache simulate`: hit rates, TTFT and all the rest, on a virtual clock."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pcache.cli import policy_options as option
+from pcache.cli import trace as trace_option
+from pcache.cli.output import OutputFormat, fail, progress
+from pcache.errors import PcacheError
+from pcache.scheduler.state import BATCHINGS, ORDERS
+from pcache.shapes import GPUS
+from pcache.sim.roofline import DEFAULT_STEP_OVERHEAD_MS
+
+__all__ = ["simulate"]
+
+SCHEDULER, LATENCY = "Scheduler", "Latency"
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
+def simulate(
+    trace: trace_option.TraceFile,
+    policy: option.Policy = "radix,hash,none",
+    model: option.Model = "llama-3.1-8b",
+    gpu: Annotated[str, typer.Option("--gpu", help=f"GPU: {', '.join(GPUS)}.")] = "h100",
+    tp: Annotated[int, typer.Option("--tp", min=1, help="Split the model over N GPUs.")] = 1,
+    block_size: option.BlockSize = 16,
+    evict: option.Evict = "lru",
+    kv_tokens: option.KvTokens = None,
+    kv_memory: option.KvMemory = None,
+    append_unkeyed: option.AppendUnkeyed = False,
+    batching: Annotated[
+        str,
+        typer.Option("--batching", help=f"{', '.join(BATCHINGS)}.", rich_help_panel=SCHEDULER),
+    ] = "chunked",
+    order: Annotated[
+        str,
+        typer.Option(
+            "--order", help=f"Waiting order: {', '.join(ORDERS)}.", rich_help_panel=SCHEDULER
+        ),
+    ] = "fcfs",
+    token_budget: Annotated[
+        int, typer.Option("--token-budget", help="Most tokens a step.", rich_help_panel=SCHEDULER)
+    ] = 8192,
+    max_running: Annotated[
+        int, typer.Option("--max-running", help="Most running requests.", rich_help_panel=SCHEDULER)
+    ] = 256,
+    overlap: Annotated[
+        int,
+        typer.Option("--overlap", help="1: plan a step while one runs.", rich_help_panel=SCHEDULER),
+    ] = 1,
+    ladder: Annotated[
+        bool,
+        typer.Option(
+            "--ladder",
+            help="First the steps without cache: static, continuous batching, chunked prefill.",
+            rich_help_panel=SCHEDULER,
+        ),
+    ] = False,
+    step_overhead: Annotated[
+        float,
+        typer.Option(
+            "--step-overhead",
+            min=0,
+            help="Fixed ms a step in the roofline.",
+            rich_help_panel=LATENCY,
+        ),
+    ] = DEFAULT_STEP_OVERHEAD_MS,
+    slo_ttft: Annotated[
+        str | None, typer.Option("--slo-ttft", help="Goodput target.", rich_help_panel=LATENCY)
+    ] = None,
+    slo_tpot: Annotated[
+        str | None, typer.Option("--slo-tpot", help="Goodput target.", rich_help_panel=LATENCY)
+    ] = None,
+    warm_up: option.WarmUp = 0,
+    trace_format: trace_option.FileFormat = "auto",
+    tokenizer: trace_option.TokenizerName = "bytes",
+    block_tokens: trace_option.BlockTokens = None,
+    limit: trace_option.Limit = None,
+    start: trace_option.Start = None,
+    end: trace_option.End = None,
+    time_scale: trace_option.TimeScale = 1.0,
+    out: option.Out = None,
+    format: trace_option.Format = OutputFormat.table,
+) -> None:
+    """Simulate policies under a trace's load: hit rate, TTFT, TPOT, queueing, goodput.
+
+    A discrete-event simulation with continuous batching, chunked prefill and preemption; step times
+    come from a roofline of the GPU's and model's published shapes. Without --kv-tokens or
+    --kv-memory the cache gets what fits beside the weights.
+
+    Example: pcache simulate traces/multi-turn-chat.jsonl.xz --policy radix,hash,none --gpu h100
+    """
+    from pcache import api  # numba and the compiled code: only when needed
+    from pcache.trace import read_trace
+
+    try:
+        loaded = read_trace(
+            trace,
+            format=trace_format,
+            tokenizer=tokenizer,
+            block_tokens=block_tokens,
+            limit=limit,
+            start_s=start,
+            end_s=end,
+            time_scale=time_scale,
+        )
+        with progress("simulating", len(loaded)) as update:
+            results = api.simulate(
+                loaded,
+                policy,
+                model=model,
+                gpu=gpu,
+                tp=tp,
+                block_size=block_size,
+                evict=evict,
+                kv_tokens=kv_tokens,
+                kv_memory=kv_memory,
+                append_unkeyed=append_unkeyed,
+                batching=batching,
+                order=order,
+                token_budget=token_budget,
+                max_running=max_running,
+                overlap=overlap,
+                ladder=ladder,
+                step_overhead_ms=step_overhead,
+                slo_ttft=slo_ttft,
+                slo_tpot=slo_tpot,
+                warm_up=warm_up,
+                path=trace,
+                progress=lambda _label, done: update(done),
+            )
+        option.print_results(results, out, format)
+    except PcacheError as error:
+        fail(error)
+    if not results.complete:
+        raise SystemExit(INTERRUPTED)

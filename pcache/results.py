@@ -1,0 +1,75 @@
+"""What the Python API returns: the runs of one call, as pandas frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from pcache.metrics import summary_table, summary_tables
+from pcache.rundir import Run, write_run
+
+__all__ = ["Results"]
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Runs side by side, one a policy.
+
+    `summary` has a row a policy; `requests` and `steps` stack the runs' frames (columns as in
+    `rundir.REQUEST_COLUMNS` and `STEP_COLUMNS`) behind a column `policy`. `notes` is what a reader
+    of the numbers should know.
+    """
+
+    runs: Sequence[Run]
+    notes: Sequence[str] = ()
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """One row a policy, one column for every field of `summary.json`."""
+        return pd.DataFrame([run.summary for run in self.runs])
+
+    @property
+    def requests(self) -> pd.DataFrame:
+        """One row a policy and request."""
+        return _stack([(run.label, run.requests) for run in self.runs])
+
+    @property
+    def steps(self) -> pd.DataFrame:
+        """One row a policy and step; empty for a replay."""
+        return _stack([(run.label, run.steps) for run in self.runs if run.steps is not None])
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The summary in narrow tables for readers, in the units of their headings."""
+        return summary_tables([run.summary for run in self.runs], self._ceilings())
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The same in one wide table."""
+        return summary_table([run.summary for run in self.runs], self._ceilings())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every run reached its end."""
+        return all(run.summary["complete"] for run in self.runs)
+
+    def write(self, out: Path) -> list[Path]:
+        """Write one run directory a policy below `out`; their paths."""
+        paths = [out / run.label.replace("/", "-").replace(" ", "-") for run in self.runs]
+        for path, run in zip(paths, self.runs, strict=True):
+            write_run(path, run.config, run.summary, run.requests, run.steps)
+        return paths
+
+    def _ceilings(self) -> list[float | None]:
+        shares = [run.config.get("ceiling") or {} for run in self.runs]
+        sizes = [str(run.config["policy"]["block_size_tokens"]) for run in self.runs]
+        return [share.get(size) for share, size in zip(shares, sizes, strict=True)]
+
+
+def _stack(frames: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+    if not frames:
+        return pd.DataFrame()
+    return pd.concat([frame.assign(policy=label) for label, frame in frames], ignore_index=True)
