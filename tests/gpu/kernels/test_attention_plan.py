@@ -6,7 +6,7 @@ import itertools
 
 import torch
 from attention_runs import DEVICE
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pcache.gpu.kernels.attention.plan import AttentionPlan, TileShape
@@ -43,6 +43,7 @@ requests = st.lists(
 
 @settings(max_examples=12, deadline=None)
 @given(requests)
+@example([(1, 9000), (9, 7000), (40, 0)])  # two split requests beside a whole one
 def test_items_cover_every_tile_once(requests: list[tuple[int, int]]) -> None:
     q_lengths, prefixes = [q for q, _ in requests], [p for _, p in requests]
     plan = planned(q_lengths, prefixes)
