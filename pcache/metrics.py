@@ -190,14 +190,22 @@ _TABLES: dict[str, dict[str, str]] = {
         "preemptions": "num_preemptions",
         "peak KV tokens": "peak_kv_tokens",
     },
+    "generated tokens": {
+        "generated tokens hit": "output_hit_tokens",
+        "of prompt %": "output_hit_rate",
+        "generated KV tokens": "output_cached_tokens",
+        "of capacity %": "output_capacity_share",
+    },
 }
-_COUNTS = ("preemptions", "peak KV tokens")
+_COUNTS = (
+    "preemptions", "peak KV tokens", "generated tokens hit", "generated KV tokens",
+)  # fmt: skip
 
 
 def summary_tables(
     summaries: Sequence[Mapping[str, Any]], ceilings: Sequence[float | None] | None = None
 ) -> dict[str, pd.DataFrame]:
-    """Three narrow tables, `cache`, `latency` and `load`: a row a run, in the units of the heading.
+    """Narrow tables (`cache`, `latency`, `load`, `generated tokens`): a row a run, in the units of the heading.
 
     `ceilings` gives for each run the hit rate of an infinite cache at its block size, or None. A
     column that holds nothing for any run is left out, as is `rejected %` when nothing was rejected,
@@ -205,7 +213,7 @@ def summary_tables(
     """
     known = [None] * len(summaries) if ceilings is None else ceilings
     rows = [
-        {**summary, "hit_rate_of_ceiling": _ratio(summary["hit_rate"] or 0.0, ceiling or 0.0)}
+        {**summary, **_derived(summary, ceiling)}
         for summary, ceiling in zip(summaries, known, strict=True)
     ]
     tables = {}
@@ -219,10 +227,25 @@ def summary_tables(
             for heading, column in columns.items()
             if column.notna().any() and (heading != "rejected %" or column.max() > 0)
         }
-        if present:
+        if present and (title != "generated tokens" or _any_generated(rows)):
             labels = pd.Series([str(row["label"]) for row in rows])
             tables[title] = pd.DataFrame({"policy": labels, **present})
     return tables
+
+
+def _any_generated(rows: Sequence[Mapping[str, Any]]) -> bool:
+    return any(row.get("output_hit_tokens") or row.get("output_cached_tokens") for row in rows)
+
+
+def _derived(summary: Mapping[str, Any], ceiling: float | None) -> dict[str, float | None]:
+    """Shares that the tables show beside the numbers of `summary.json`."""
+    gained, spent = summary.get("output_hit_tokens"), summary.get("output_cached_tokens")
+    capacity = summary.get("kv_capacity_tokens")
+    return {
+        "hit_rate_of_ceiling": _ratio(summary["hit_rate"] or 0.0, ceiling or 0.0),
+        "output_hit_rate": None if gained is None else _ratio(gained, summary["prompt_tokens"]),
+        "output_capacity_share": None if spent is None else _ratio(spent, capacity or 0),
+    }
 
 
 def summary_table(
@@ -237,5 +260,5 @@ def summary_table(
 
 def _column(heading: str, values: list[float | None]) -> pd.Series[Any]:
     if heading in _COUNTS:
-        return pd.Series(values, dtype="Int64")
+        return pd.Series([None if v is None else round(v) for v in values], dtype="Int64")
     return pd.Series(values, dtype="float64") * (100 if heading.endswith("%") else 1)

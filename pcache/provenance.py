@@ -34,6 +34,7 @@ def describe_trace(trace: Trace, path: str) -> dict[str, Any]:
         "format": trace.source_format,
         "sha256": trace.sha256,
         "requests": len(trace),
+        "span_ns": int(trace.arrival_ns[-1] - trace.arrival_ns[0]) if len(trace) else 0,
         "tokenizer": trace.tokenizer,
     }
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from pcache.metrics import summary_table, summary_tables
 from pcache.rundir import Run, write_run
 
 __all__ = ["Results"]
@@ -42,14 +41,11 @@ class Results:
         return _stack([(run.label, run.steps) for run in self.runs if run.steps is not None])
 
     @property
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """The summary in narrow tables for readers, in the units of their headings."""
-        return summary_tables([run.summary for run in self.runs], self._ceilings())
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """The same in one wide table."""
-        return summary_table([run.summary for run in self.runs], self._ceilings())
+    def ceilings(self) -> list[float | None]:
+        """For each run the hit rate of an infinite cache at its block size, where it is known."""
+        shares = [run.config.get("ceiling") or {} for run in self.runs]
+        sizes = [str(run.config["policy"]["block_size_tokens"]) for run in self.runs]
+        return [share.get(size) for share, size in zip(shares, sizes, strict=True)]
 
     @property
     def complete(self) -> bool:
@@ -62,11 +58,6 @@ class Results:
         for path, run in zip(paths, self.runs, strict=True):
             write_run(path, run.config, run.summary, run.requests, run.steps)
         return paths
-
-    def _ceilings(self) -> list[float | None]:
-        shares = [run.config.get("ceiling") or {} for run in self.runs]
-        sizes = [str(run.config["policy"]["block_size_tokens"]) for run in self.runs]
-        return [share.get(size) for share, size in zip(shares, sizes, strict=True)]
 
 
 def _stack(frames: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:

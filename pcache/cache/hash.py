@@ -72,13 +72,28 @@ def hash_lookup(keys: BlockKeys, cache: HashCache, rows: Rows, row: int, num_tok
     for place in range(rows.at[row].path_length):
         node = keys.nodes[rows.path[row, place]]
         stop = min(node.end_block, limit)
-        while hits < stop and cache.holder[node.base + hits] != 0:
-            hits += 1
+        if hits < stop:
+            hits = _end_of_cached(cache.holder, node.base, hits, stop)
         if hits < stop:
             break
     if cache.state[0].all_or_nothing == 1 and hits < limit:
         return 0
     return hits
+
+
+@hot
+def _end_of_cached(holder: I4, base: int, first: int, stop: int) -> int:
+    """Where the cached blocks among first ≤ k < stop end. Blocks are freed tail first, so whoever
+    keeps a block alive keeps those before it: what is cached is a prefix, and bisection finds it."""
+    if holder[base + stop - 1] != 0:
+        return stop
+    while first < stop:
+        middle = (first + stop) // 2
+        if holder[base + middle] != 0:
+            first = middle + 1
+        else:
+            stop = middle
+    return first
 
 
 @hot
@@ -89,6 +104,9 @@ def hash_admit(
     """Pin `hits` blocks and allocate up to `first_tokens`; False, changing nothing, if `fit_tokens`
     (the whole prompt) would not fit into the free blocks now."""
     size, state = keys.sizes[0], cache.state[0]
+    needed = (fit_tokens + size - 1) // size - hits
+    if needed > state.free:
+        return False
     free_hits = 0
     block = 0
     for place in range(rows.at[row].path_length):
@@ -98,7 +116,6 @@ def hash_admit(
             rows.table[row, block] = held
             free_hits += cache.blocks[held].users == 0
             block += 1
-    needed = (fit_tokens + size - 1) // size - hits
     if needed + free_hits > state.free:
         return False
     state.free -= free_hits

@@ -12,31 +12,39 @@ from typing import NamedTuple
 import numpy as np
 
 from pcache.jit import hot, records
-from pcache.types import Records
+from pcache.types import I8, Records
 
 __all__ = ["BlockRuns", "block_runs", "free_runs", "split_runs", "take_run"]
 
 
-class BlockRuns(NamedTuple):
-    """`run[r]` has `first`, `count` and `next`; `stack[k]` the free runs' `first` and `count`.
+LONG_RUN = 16
+"""Free runs of fewer blocks are kept apart, for decodes: one block at a time would shred the long
+runs, and prompts would then be made of single blocks."""
+SHORT, LONG = range(2)
 
-    `state[0]`: `free` blocks, `height` of the stack, `spare` head of the given-back entries of
-    `run`, and `unused`, the first entry that was never used.
+
+class BlockRuns(NamedTuple):
+    """`run[r]` has `first`, `count` and `next`; `stack[kind, k]` the free runs' `first` and `count`,
+    for kinds SHORT and LONG.
+
+    `state[0]`: `free` blocks, `spare` head of the given-back entries of `run`, and `unused`, the
+    first entry that was never used. `height[kind]` is the height of a stack.
     """
 
     run: Records
     stack: Records
+    height: I8
     state: Records
 
 
 def block_runs(num_blocks: int) -> BlockRuns:
     """All of blocks 1 … num_blocks free, as one run."""
     run = records(num_blocks + 2, first=np.int64, count=np.int64, next=np.int64)
-    stack = records(num_blocks + 2, first=np.int64, count=np.int64)
-    state = records(1, free=np.int64, height=np.int64, spare=np.int64, unused=np.int64)
-    stack[0].first, stack[0].count = 1, num_blocks
-    state[0].free, state[0].height, state[0].unused = num_blocks, int(num_blocks > 0), 1
-    return BlockRuns(run, stack, state)
+    stack = records(2 * (num_blocks + 2), first=np.int64, count=np.int64).reshape(2, -1)
+    state = records(1, free=np.int64, spare=np.int64, unused=np.int64)
+    stack[LONG, 0].first, stack[LONG, 0].count = 1, num_blocks
+    state[0].free, state[0].unused = num_blocks, 1
+    return BlockRuns(run, stack, np.array([0, int(num_blocks > 0)]), state)
 
 
 @hot
@@ -56,17 +64,35 @@ def _new_run(runs: BlockRuns, first: int, count: int) -> int:
 @hot
 def take_run(runs: BlockRuns, most: int) -> int:
     """A new run of 1 to `most` free blocks; the caller has checked that one is free."""
-    state = runs.state[0]
-    top = runs.stack[state.height - 1]
+    kind = LONG if most >= LONG_RUN else SHORT
+    if runs.height[kind] == 0:
+        kind = 1 - kind
+    top = runs.stack[kind, runs.height[kind] - 1]
     first = top.first
     count = min(top.count, most)
     if count == top.count:
-        state.height -= 1
+        runs.height[kind] -= 1
     else:
         top.first += count
         top.count -= count
-    state.free -= count
+    runs.state[0].free -= count
     return _new_run(runs, first, count)
+
+
+@hot
+def _push_free_run(runs: BlockRuns, first: int, count: int) -> None:
+    """Put a run on its stack, joined with the top of either stack where that continues it."""
+    for kind in range(2):
+        if runs.height[kind] > 0:
+            top = runs.stack[kind, runs.height[kind] - 1]
+            if top.first + top.count == first or first + count == top.first:
+                top.first = min(top.first, first)
+                top.count += count
+                return
+    kind = LONG if count >= LONG_RUN else SHORT
+    above = runs.stack[kind, runs.height[kind]]
+    above.first, above.count = first, count
+    runs.height[kind] += 1
 
 
 @hot
@@ -76,16 +102,7 @@ def free_runs(runs: BlockRuns, run: int) -> int:
     freed = 0
     while run != 0:
         here = runs.run[run]
-        top = runs.stack[max(0, state.height - 1)]
-        if state.height > 0 and top.first + top.count == here.first:
-            top.count += here.count
-        elif state.height > 0 and here.first + here.count == top.first:
-            top.first = here.first
-            top.count += here.count
-        else:
-            above = runs.stack[state.height]
-            above.first, above.count = here.first, here.count
-            state.height += 1
+        _push_free_run(runs, here.first, here.count)
         freed += here.count
         following = here.next
         here.next = state.spare

@@ -9,7 +9,8 @@ import typer
 
 from pcache.cache.contract import INDEXES
 from pcache.cache.eviction import EVICTION_ORDERS
-from pcache.cli.output import OutputFormat, emit, emit_all
+from pcache.cli.output import OutputFormat
+from pcache.cli.summary import emit_summaries
 from pcache.results import Results
 from pcache.shapes import MODELS
 
@@ -89,7 +90,5 @@ def print_results(results: Results, out: Path | None, format: OutputFormat) -> N
         notes.insert(
             0, f"Interrupted: {results.runs[-1].label} is incomplete, later ones did not run."
         )
-    if format is OutputFormat.table:
-        emit_all(results.tables, format=format, notes=notes)
-    else:
-        emit(results.summary, format=format, notes=notes)
+    summaries = [run.summary for run in results.runs]
+    emit_summaries(summaries, results.ceilings, format=format, notes=notes)

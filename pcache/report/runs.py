@@ -136,6 +136,7 @@ def configuration(config: dict[str, Any]) -> str:
         [
             setting(config, "trace.sha256"),
             setting(config, "trace.requests"),
+            setting(config, "trace.span_ns"),
             config.get("policy"),
             setting(config, "capacity.kv_tokens"),
             [setting(config, f"scheduler.{rule}") for rule in SCHEDULER_RULES],
