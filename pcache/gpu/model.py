@@ -14,9 +14,10 @@ from torch.nn.functional import embedding, linear
 
 from pcache.gpu.attention import StepAttention
 from pcache.gpu.backend import Backend
+from pcache.gpu.feed_forward import gated_product
 from pcache.gpu.kv_pool import KVPool
 from pcache.gpu.rope import cos_sin_table
-from pcache.gpu.weights import LayerWeights, ModelWeights
+from pcache.gpu.weights import ModelWeights
 from pcache.shapes import ModelShape
 
 __all__ = ["Model"]
@@ -58,9 +59,10 @@ class Model:
                 qkv, self._cos_sin, positions, slots, k_cache, v_cache,
                 layer.q_norm, layer.k_norm, eps,
             )  # fmt: skip
-            branch = linear(self._attend(qkv, k_cache, v_cache, attention), layer.output)
+            attended = self._attend(qkv, k_cache, v_cache, attention)
+            branch = linear(attended, layer.output)
             self._add_norm(residual, branch, layer.feed_forward_norm, normed)
-            branch = self._feed_forward(normed, layer)
+            branch = linear(gated_product(self.backend, normed, layer.gate_up), layer.down)
         self._add_norm(residual, branch, self._weights.norm, normed)
         return normed
 
@@ -93,9 +95,3 @@ class Model:
         out = torch.empty(tokens, heads, head_dim, dtype=qkv.dtype, device=qkv.device)
         attention.run(q, k_cache, v_cache, out)
         return out.view(tokens, heads * head_dim)
-
-    def _feed_forward(self, x: torch.Tensor, layer: LayerWeights) -> torch.Tensor:
-        gate_up = linear(x, layer.gate_up)
-        activated = gate_up.new_empty(x.shape[0], self.shape.intermediate_size)
-        self.backend.silu_mul(gate_up, activated)
-        return linear(activated, layer.down)

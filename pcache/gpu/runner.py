@@ -137,7 +137,7 @@ class Runner:
                 count = len(step.sampling)
                 slot.tokens_tensor[:count].copy_(result.tokens[:count], non_blocking=True)
                 if keep_logits:
-                    logits = result.logits[:count].float()
+                    logits = result.logits[:count].to(torch.float32, copy=True)
             return Pending(self, step, slot, logits, began, self._timeline.mark())
 
     def poison(self, first_blocks: I4, counts: I4) -> None:

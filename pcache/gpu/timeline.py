@@ -58,18 +58,19 @@ class CpuTimeline:
 
 
 class CudaTimeline:
-    """Marks are CUDA events on the current stream, pooled."""
+    """Marks are CUDA events, pooled, on the stream that was current when this was made."""
 
     def __init__(self) -> None:
+        self._stream = torch.cuda.current_stream()
         self._pool: list[torch.cuda.Event] = []
         self._anchor = torch.cuda.Event(enable_timing=True)
-        self._anchor.record()
+        self._anchor.record(self._stream)
         self._anchor.synchronize()
         self._anchor_ns = time.perf_counter_ns()
 
     def mark(self) -> torch.cuda.Event:
         event = self._pool.pop() if self._pool else torch.cuda.Event(enable_timing=True)
-        event.record()
+        event.record(self._stream)
         return event
 
     def wait(self, mark: Mark) -> int:
