@@ -71,6 +71,11 @@ INDEXES: Mapping[str, int] = {"none": NONE, "exact": EXACT, "hash": HASH, "radix
 
 KIND, BLOCK_SIZE, NUM_BLOCKS, MATCHED_NODE = range(4)
 
+AMPLE_NODES = 1 << 20
+FINEST_CUT_TOKENS = 64
+"""Room in the radix tree: a node a block at most; with more than this many blocks, what requests
+parting and prefill chunks of these tokens can cut. Room that stays unused costs no memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class CacheConfig:
@@ -124,9 +129,13 @@ class Cache(NamedTuple):
 
 
 def make_cache(
-    config: CacheConfig, trace: Trace, forest: PrefixForest, *, num_rows: int, log_rows: int = 0
-) -> Cache:
-    """An empty cache for the requests of `trace`, at most `num_rows` of them admitted at once."""
+    config: CacheConfig, trace: Trace, forest: PrefixForest, *, num_rows: int, log_rows: int = 0,
+    chunk_tokens: int = 0,
+) -> Cache:  # fmt: skip
+    """An empty cache for the requests of `trace`, at most `num_rows` of them admitted at once.
+
+    `chunk_tokens` is how finely prefill is cut (0: not at all), since `radix` keeps the cuts.
+    """
     size, kind = config.block_size, INDEXES[config.index]
     keys = block_keys(separate_prompts(forest) if kind == EXACT else forest, size)
     longest = -(-(trace.prompt_tokens.astype(np.int64) + trace.output_tokens) // size)
@@ -135,7 +144,8 @@ def make_cache(
     if num_blocks >= 2**31 - 2:
         raise ConfigError(f"{num_blocks:,} blocks are more than pcache can number; use larger ones")
     tree_blocks, flat_blocks = (num_blocks, 0) if kind == RADIX else (0, num_blocks)
-    max_nodes = 3 + min(tree_blocks, 4 * len(forest.parent) + int(longest.sum()) * size // 64)
+    cuts = int(longest.sum()) * size // min(chunk_tokens or FINEST_CUT_TOKENS, FINEST_CUT_TOKENS)
+    max_nodes = 3 + min(tree_blocks, max(AMPLE_NODES, 4 * len(forest.parent) + cuts))
     max_row_blocks = 0 if kind == RADIX else int(longest.max(initial=1))
     flat = hash_cache(
         keys, flat_blocks, keyed=kind in (EXACT, HASH), all_or_nothing=kind == EXACT,

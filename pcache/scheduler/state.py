@@ -109,7 +109,10 @@ def make_scheduler(
         )
     num = len(trace)
     num_rows = min(config.max_running, max(num, 1))
-    cache = make_cache(cache_config, trace, forest, num_rows=num_rows, log_rows=log_rows)
+    cache = make_cache(
+        cache_config, trace, forest, num_rows=num_rows, log_rows=log_rows,
+        chunk_tokens=config.token_budget,
+    )  # fmt: skip
     keys = separate_prompts(forest) if cache_config.index == "exact" else forest
     requests = records(
         num, prompt=np.int64, output=np.int64, arrival_ns=np.int64, priority=np.int64,
