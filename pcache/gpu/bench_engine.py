@@ -103,7 +103,8 @@ class _Subject:
         self._runner = Runner(model, pool, config)
         self.prepared = self._runner.prepare()
         self._rng = np.random.default_rng(0)
-        self._blocks = self._rng.permutation(num_blocks).astype(np.int32)
+        self._runs = np.ones((num_blocks, 4), dtype=np.int32)
+        self._runs[:, 2] = self._rng.permutation(num_blocks)
 
     def ttft(self, new_tokens: int, cached_tokens: int) -> dict[str, object]:
         """Median TTFT of one request alone on the device."""
@@ -181,11 +182,9 @@ class _Subject:
     def _table_runs(self, num_rows: int, tokens: int) -> np.ndarray:
         """Runs of one scattered block each that give `num_rows` rows room for `tokens` tokens."""
         size = -(-tokens // self._bench.block_size)
-        count = num_rows * size
-        rows, positions = np.divmod(np.arange(count, dtype=np.int32), max(size, 1))
-        ones = np.ones(count, dtype=np.int32)
-        runs = np.stack((rows, positions, self._blocks[:count], ones), axis=1)
-        return np.ascontiguousarray(runs, dtype=np.int32)
+        runs = self._runs[: num_rows * size]
+        runs[:, 0], runs[:, 1] = np.divmod(np.arange(len(runs)), max(size, 1))
+        return runs
 
 
 def _milliseconds(wall: list[int], on_gpu: list[int], on_host: list[int]) -> dict[str, float]:

@@ -47,7 +47,7 @@ def gated_shape(rows: int, columns: int, depth: int) -> GatedShape | None:
     if block_m <= 32:
         shape = GatedShape(block_m, 64, 128, num_warps=4, num_stages=4)
     else:
-        shape = GatedShape(block_m, 64, 64, num_warps=8, num_stages=3)
+        shape = GatedShape(block_m, 64, 64, num_warps=4, num_stages=3)
     if rows > _MAX_ROWS or columns % shape.block_n or depth % shape.block_k:
         return None
     return shape
