@@ -1,6 +1,6 @@
 """pcache: a lab for LLM prefix caching. The command line's verbs as a Python API.
 
-`replay` and `simulate` give frames of results, `write_report` a page of run directories, and
+`replay`, `simulate` and `run` give frames of results, `write_report` a page of run directories, and
 `pcache.trace` reads, cuts, generates and counts traces. Names are loaded on first use.
 """
 
@@ -11,11 +11,12 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "read_trace", "replay", "simulate", "write_report"]
+__all__ = ["__version__", "read_trace", "replay", "run", "simulate", "write_report"]
 
 _HOMES = {
     "read_trace": "pcache.trace",
     "replay": "pcache.api",
+    "run": "pcache.gpu.api",
     "simulate": "pcache.api",
     "write_report": "pcache.report",
 }

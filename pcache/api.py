@@ -11,29 +11,33 @@ Options have the names and meanings of the command line's; `pcache simulate --he
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pcache.cache.contract import CacheConfig
 from pcache.cache.replay import replay as replay_policy
-from pcache.errors import ConfigError
+from pcache.configure import (
+    TraceSetup,
+    capacity_notes,
+    capacity_tokens,
+    content_notes,
+    describe_run,
+    run_label,
+    set_up,
+    target_ms,
+)  # fmt: skip
 from pcache.metrics import summarise
 from pcache.policies import parse_policies
-from pcache.prefixes import PrefixForest, build_forest
-from pcache.provenance import describe_trace, provenance
-from pcache.quantities import parse_bytes, parse_milliseconds, parse_tokens
 from pcache.results import Results
 from pcache.rundir import REQUEST_COLUMNS, Run
 from pcache.scheduler.state import SchedulerConfig
 from pcache.shapes import ModelShape, gpu_shape, model_shape
 from pcache.sim.roofline import DEFAULT_STEP_OVERHEAD_MS, kv_capacity_tokens, roofline
 from pcache.sim.simulate import simulate_policy
-from pcache.trace import ceilings, read_trace
 from pcache.types import Trace
 
 __all__ = ["DEFAULT_GPU", "DEFAULT_MODEL", "DEFAULT_POLICIES", "replay", "simulate"]
@@ -64,15 +68,15 @@ def replay(
 
     Raises TraceError for an unreadable trace and ConfigError for options that cannot work.
     """
-    loaded, setup = _set_up(trace, warm_up, path)
+    loaded, setup = set_up(trace, warm_up, path)
     shape = model_shape(model)
-    capacity = _capacity(kv_tokens, kv_memory, shape)
+    capacity = capacity_tokens(kv_tokens, kv_memory, shape)
     configs = parse_policies(
         policy, block_size=block_size, eviction=evict, kv_tokens=capacity,
         append_unkeyed=append_unkeyed,
     )  # fmt: skip
     runs = [_replay_one(setup, config, shape, outputs) for config in configs]
-    return Results(runs, _content_notes(loaded))
+    return Results(runs, content_notes(loaded))
 
 
 def simulate(
@@ -107,11 +111,11 @@ def simulate(
     Ctrl-C ends the run at hand, which is returned incomplete with those before it. Raises TraceError
     for an unreadable trace and ConfigError for options that cannot work.
     """
-    loaded, setup = _set_up(trace, warm_up, path)
+    loaded, setup = set_up(trace, warm_up, path)
     shape, card = model_shape(model), gpu_shape(gpu)
     cost = roofline(shape, card, num_gpus=tp, step_overhead_ms=step_overhead_ms)
     fits = kv_capacity_tokens(shape, card, tp)
-    capacity = _capacity(kv_tokens, kv_memory, shape, default=fits)
+    capacity = capacity_tokens(kv_tokens, kv_memory, shape, default=fits)
     configs = parse_policies(
         policy, block_size=block_size, eviction=evict, kv_tokens=capacity,
         append_unkeyed=append_unkeyed,
@@ -124,10 +128,10 @@ def simulate(
             (uncached, replace(scheduler, batching=b)) for b in ("static", "continuous", "chunked")
         ]
         cells = rungs + [cell for cell in cells if cell not in rungs]
-    targets = (_milliseconds("--slo-ttft", slo_ttft), _milliseconds("--slo-tpot", slo_tpot))
+    targets = (target_ms("--slo-ttft", slo_ttft), target_ms("--slo-tpot", slo_tpot))
     runs: list[Run] = []
     for config, rules in cells:
-        label = _label(config, rules)
+        label = run_label(config, rules)
         run = simulate_policy(
             loaded,
             config,
@@ -136,7 +140,7 @@ def simulate(
             forest=setup.forest,
             label=label,
             config={
-                **_config(setup, "simulate", config, shape),
+                **describe_run(setup, "simulate", config, shape),
                 "scheduler": asdict(rules),
                 "gpu": card.name,
                 "tp": tp,
@@ -155,38 +159,11 @@ def simulate(
         if not run.summary["complete"]:
             break
     return Results(
-        runs, [*_content_notes(loaded), *_capacity_notes(capacity, fits, shape, card.name)]
+        runs, [*content_notes(loaded), *capacity_notes(capacity, fits, shape, card.name)]
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Setup:
-    """What all runs of one call share."""
-
-    trace: Trace
-    path: str
-    forest: PrefixForest
-    warm_up: int
-
-    def ceiling(self, block_size: int, *, outputs: bool) -> dict[str, float]:
-        """Hit rate of an infinite cache, by block size as text (JSON has no other keys)."""
-        if not self.trace.has_content:
-            return {}
-        row = ceilings(self.trace, [block_size], self.forest).iloc[0]
-        return {str(block_size): float(row["by_token_with_outputs" if outputs else "by_token"])}
-
-
-def _set_up(trace: Trace | str | Path, warm_up: int, path: str | None) -> tuple[Trace, _Setup]:
-    loaded = trace if isinstance(trace, Trace) else read_trace(trace)
-    if not 0 <= warm_up < len(loaded):
-        raise ConfigError(
-            f"--warm-up {warm_up} leaves none of the {len(loaded)} requests to count; use less"
-        )
-    source = path or (loaded.name if isinstance(trace, Trace) else str(trace))
-    return loaded, _Setup(loaded, source, build_forest(loaded), warm_up)
-
-
-def _replay_one(setup: _Setup, config: CacheConfig, shape: ModelShape, outputs: bool) -> Run:
+def _replay_one(setup: TraceSetup, config: CacheConfig, shape: ModelShape, outputs: bool) -> Run:
     trace, warm_up = setup.trace, setup.warm_up
     result = replay_policy(trace, config, outputs=outputs, forest=setup.forest)
     columns = list(REQUEST_COLUMNS)
@@ -196,7 +173,7 @@ def _replay_one(setup: _Setup, config: CacheConfig, shape: ModelShape, outputs: 
         trace.prompt_tokens, trace.output_tokens, result.cached_tokens, *result.misses.T,
     ]  # fmt: skip
     requests = pd.DataFrame(dict(zip(columns[:num_columns], values, strict=True)))
-    described = _config(setup, "replay", config, shape)
+    described = describe_run(setup, "replay", config, shape)
     summary = summarise(
         requests,
         None,
@@ -212,65 +189,3 @@ def _replay_one(setup: _Setup, config: CacheConfig, shape: ModelShape, outputs: 
         "ceiling": setup.ceiling(config.block_size, outputs=outputs),
     }
     return Run(described, summary, requests)
-
-
-def _config(setup: _Setup, command: str, config: CacheConfig, shape: ModelShape) -> dict[str, Any]:
-    tokens = config.kv_tokens
-    return {
-        "command": command,
-        "trace": describe_trace(setup.trace, setup.path),
-        "policy": {
-            "index": config.index,
-            "eviction": config.eviction,
-            "block_size_tokens": config.block_size,
-            "append_unkeyed": config.append_unkeyed,
-        },
-        "capacity": {
-            "kv_tokens": tokens,
-            "kv_bytes": None if tokens is None else tokens * shape.kv_bytes_per_token,
-        },
-        "model": shape.name,
-        "warm_up": setup.warm_up,
-        **provenance(),
-    }
-
-
-def _capacity(
-    kv_tokens: str | int | None,
-    kv_memory: str | None,
-    shape: ModelShape,
-    default: int | None = None,
-) -> int | None:
-    if kv_memory is not None:
-        if kv_tokens not in (None, "inf"):
-            raise ConfigError("--kv-tokens and --kv-memory both set the capacity; give one of them")
-        return parse_bytes("--kv-memory", kv_memory) // shape.kv_bytes_per_token
-    return default if kv_tokens is None else parse_tokens("--kv-tokens", str(kv_tokens))
-
-
-def _milliseconds(option: str, value: str | float | None) -> float | None:
-    return None if value is None else parse_milliseconds(option, str(value))
-
-
-def _label(config: CacheConfig, rules: SchedulerConfig) -> str:
-    words = [config.label]
-    if rules.batching != "chunked":
-        words.append(rules.batching)
-    if rules.order != "fcfs":
-        words.append(rules.order)
-    return " ".join(words)
-
-
-def _content_notes(trace: Trace) -> list[str]:
-    if trace.has_content:
-        return []
-    return [f"{trace.name} holds lengths only: no prompt shares a prefix, so nothing can hit."]
-
-
-def _capacity_notes(capacity: int | None, fits: int, shape: ModelShape, gpu: str) -> list[str]:
-    size = "" if capacity is None else f" = {capacity * shape.kv_bytes_per_token / 2**30:.1f} GiB"
-    held = "unlimited" if capacity is None else f"{capacity:,} tokens"
-    notes = [f"KV capacity {held}{size} of {shape.name}; latencies are simulated, not measured."]
-    if capacity is None or capacity > fits:
-        notes.append(f"That is more than fits beside the weights on {gpu}: {fits:,} tokens.")
-    return notes

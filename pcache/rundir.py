@@ -73,6 +73,7 @@ STEP_COLUMNS: dict[str, str] = {
     "planned_at_ns": "when the step was planned",
     "launched_at_ns": "when it began to run",
     "duration_ns": "how long it ran",
+    "ended_at_ns": "when its tokens were on the host",
     "prefill_tokens": "prompt tokens computed",
     "decode_tokens": "requests that decoded one token",
     "context_tokens": "KV tokens read by attention, cached and new, summed over requests",

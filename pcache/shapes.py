@@ -188,6 +188,8 @@ MODELS: dict[str, ModelShape] = {
             tied_embeddings=True,
             rope_theta=100_000.0,
         ),
+        # Nobody's model: small enough to watch the engine work on a CPU.
+        ModelShape("tiny", "llama", 2, 128, 256, 2, 1, 64, 512, 131_072, tied_embeddings=True),
     )
 }
 

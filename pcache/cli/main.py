@@ -9,13 +9,16 @@ import typer
 from pcache import __version__
 from pcache.cli.replay import replay
 from pcache.cli.report import report
+from pcache.cli.run import run
 from pcache.cli.simulate import simulate
 from pcache.cli.trace import trace_app
+from pcache.cli.usage import CommandLine
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="pcache",
+    cls=CommandLine,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -23,6 +26,7 @@ app = typer.Typer(
     help="A lab for LLM prefix caching: replay traces through caches, simulate serving, compare.",
 )
 app.command()(simulate)
+app.command()(run)
 app.command()(replay)
 app.command()(report)
 app.add_typer(trace_app, name="trace")

@@ -21,7 +21,7 @@ from pcache.types import I8, Records, Trace
 
 __all__ = [
     "BATCHINGS", "CHUNKED", "CONTINUOUS", "DFS_WEIGHT", "FCFS", "LPM", "ORDERS", "PRIORITY",
-    "STATIC", "Scheduler", "SchedulerConfig", "make_scheduler",
+    "STATIC", "Scheduler", "SchedulerConfig", "make_scheduler", "most_events_a_step",
 ]  # fmt: skip
 
 STATIC, CONTINUOUS, CHUNKED = range(3)
@@ -154,3 +154,11 @@ def make_scheduler(
         np.zeros(num_rows, np.int64), np.zeros(num + 1, np.int64), free_rows, plans, slots,
         scratch, state,
     )  # fmt: skip
+
+
+def most_events_a_step(trace: Trace, cache: CacheConfig, scheduler: SchedulerConfig) -> int:
+    """Rows that one step can add to the log: allocations and evictions of single blocks."""
+    longest = int((trace.prompt_tokens.astype(np.int64) + trace.output_tokens).max(initial=1))
+    blocks = (scheduler.token_budget + longest) // cache.block_size + 4 * scheduler.max_running
+    capacity = blocks if cache.kv_tokens is None else cache.kv_tokens // cache.block_size
+    return 8 * blocks + min(capacity, 1 << 22) + 1024

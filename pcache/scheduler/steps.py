@@ -5,29 +5,58 @@ from __future__ import annotations
 import pandas as pd
 
 from pcache.cache.contract import cached_blocks, evicted_blocks, generated_blocks, pinned_blocks
+from pcache.cost import describe_request
 from pcache.jit import hot
 from pcache.rundir import STEP_COLUMNS
 from pcache.scheduler.state import Scheduler
 from pcache.types import I8, Records
 
-__all__ = ["NUM_COLUMNS", "record_step", "steps_frame"]
+__all__ = [
+    "NUM_COLUMNS", "clear_sums", "record_end", "record_step", "steps_frame", "sum_up_plan",
+]  # fmt: skip
 
 NUM_COLUMNS = len(STEP_COLUMNS)
+
+
+@hot
+def clear_sums(sums: Records) -> None:
+    """Describe a step of nothing."""
+    step = sums[0]
+    step.prefill_tokens = step.decode_tokens = step.samples = step.pairs = step.context_tokens = 0
+
+
+@hot
+def sum_up_plan(s: Scheduler, slot: int, sums: Records) -> None:
+    """Describe the step planned in `slot`."""
+    clear_sums(sums)
+    for k in range(s.slots[slot].size):
+        entry = s.plans[slot, k]
+        describe_request(sums, entry.start, entry.count, entry.samples, entry.decode == 1)
 
 
 @hot
 def record_step(
     s: Scheduler, row: I8, planned_at_ns: int, launched_at_ns: int, duration_ns: int, sums: Records
 ) -> None:
-    """Fill one row, in the order of STEP_COLUMNS, right after the step was launched."""
+    """Fill one row, in the order of STEP_COLUMNS, right after the step was launched.
+
+    A driver that does not know the duration yet gives 0 and calls `record_end` later.
+    """
     state, step = s.state[0], sums[0]
-    row[0], row[1], row[2] = planned_at_ns, launched_at_ns, duration_ns
-    row[3], row[4], row[5] = step.prefill_tokens, step.decode_tokens, step.context_tokens
-    row[6], row[7] = state.num_running, state.num_waiting
-    row[8], row[9] = pinned_blocks(s.cache), cached_blocks(s.cache)
-    row[10] = generated_blocks(s.cache)
-    row[11] = evicted_blocks(s.cache) - state.evicted_before
-    row[12] = state.num_preemptions - state.preempted_before
+    row[0], row[1] = planned_at_ns, launched_at_ns
+    record_end(row, duration_ns, launched_at_ns + duration_ns)
+    row[4], row[5], row[6] = step.prefill_tokens, step.decode_tokens, step.context_tokens
+    row[7], row[8] = state.num_running, state.num_waiting
+    row[9], row[10] = pinned_blocks(s.cache), cached_blocks(s.cache)
+    row[11] = generated_blocks(s.cache)
+    row[12] = evicted_blocks(s.cache) - state.evicted_before
+    row[13] = state.num_preemptions - state.preempted_before
+
+
+@hot
+def record_end(row: I8, duration_ns: int, ended_at_ns: int) -> None:
+    """Fill in how long the step ran and when its tokens were on the host."""
+    row[2], row[3] = duration_ns, ended_at_ns
 
 
 def steps_frame(rows: I8) -> pd.DataFrame:

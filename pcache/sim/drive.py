@@ -25,7 +25,7 @@ from pcache.scheduler.loop import (
 )  # fmt: skip
 from pcache.scheduler.plan import note_computed
 from pcache.scheduler.state import CHUNKED, STATIC, Scheduler
-from pcache.scheduler.steps import record_step
+from pcache.scheduler.steps import clear_sums, record_step, sum_up_plan
 from pcache.types import I8, Records
 
 __all__ = ["advance"]
@@ -48,7 +48,7 @@ def advance(s: Scheduler, model: CostModel, sums: Records, rows: I8, log_margin:
                 make_plan(s, state.now_ns)
         elif action == LAUNCH:
             slot = s.slots[launched(s)]
-            _sum_up(s, 1 - state.plan_slot, sums)
+            sum_up_plan(s, 1 - state.plan_slot, sums)
             starts_at = max(state.now_ns, state.gpu_free_at_ns)
             duration = roofline_ns(model, sums)
             state.gpu_free_at_ns = slot.ends_at_ns = starts_at + duration
@@ -61,20 +61,6 @@ def advance(s: Scheduler, model: CostModel, sums: Records, rows: I8, log_margin:
         else:
             resume_at(s, s.requests[state.num_arrived].arrival_ns)
     return count
-
-
-@hot
-def _clear(sums: Records) -> None:
-    step = sums[0]
-    step.prefill_tokens = step.decode_tokens = step.samples = step.pairs = step.context_tokens = 0
-
-
-@hot
-def _sum_up(s: Scheduler, slot: int, sums: Records) -> None:
-    _clear(sums)
-    for k in range(s.slots[slot].size):
-        entry = s.plans[slot, k]
-        describe_request(sums, entry.start, entry.count, entry.samples, entry.decode == 1)
 
 
 @hot
@@ -136,7 +122,7 @@ def _jump(s: Scheduler, model: CostModel, sums: Records, rows: I8) -> int:
     most = min(_uneventful_steps(s), len(rows))
     if most < 2:
         return 0
-    _clear(sums)
+    clear_sums(sums)
     for k in range(state.num_running):
         describe_request(sums, s.requests[s.running[k]].planned, 1, 1, True)
     next_arrival = 1 << 62

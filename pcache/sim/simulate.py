@@ -13,7 +13,12 @@ from pcache.cost import StepCost, step_record
 from pcache.prefixes import PrefixForest, build_forest
 from pcache.rundir import Run
 from pcache.scheduler.results import RunFacts, run_from_scheduler
-from pcache.scheduler.state import Scheduler, SchedulerConfig, make_scheduler
+from pcache.scheduler.state import (
+    Scheduler,
+    SchedulerConfig,
+    make_scheduler,
+    most_events_a_step,
+)
 from pcache.scheduler.steps import NUM_COLUMNS, steps_frame
 from pcache.sim.drive import advance
 from pcache.types import I8, Trace
@@ -46,7 +51,7 @@ def simulate_policy(
     its decision log.
     """
     forest = forest if forest is not None else build_forest(trace)
-    margin = _most_events_a_step(trace, cache_config, scheduler_config) if keep_events else 0
+    margin = most_events_a_step(trace, cache_config, scheduler_config) if keep_events else 0
     s = make_scheduler(
         scheduler_config, cache_config, trace, forest, log_rows=margin + (1 << 16) if margin else 0
     )
@@ -91,11 +96,3 @@ def _all_done(s: Scheduler) -> bool:
     done = int(s.state[0].num_finished + s.state[0].num_rejected)
     assert done == len(s.requests), f"{len(s.requests) - done} requests were never served"
     return True
-
-
-def _most_events_a_step(trace: Trace, cache: CacheConfig, scheduler: SchedulerConfig) -> int:
-    """Rows that one step can add to the log: allocations and evictions of single blocks."""
-    longest = int((trace.prompt_tokens.astype(np.int64) + trace.output_tokens).max(initial=1))
-    blocks = (scheduler.token_budget + longest) // cache.block_size + 4 * scheduler.max_running
-    capacity = blocks if cache.kv_tokens is None else cache.kv_tokens // cache.block_size
-    return 8 * blocks + min(capacity, 1 << 22) + 1024

@@ -1,0 +1,189 @@
+"""`pcache run`: the simulator's configurations on a real engine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pcache.cli import policy_options as option
+from pcache.cli import trace as trace_option
+from pcache.cli.output import OutputFormat, fail, progress
+from pcache.cli.simulate import INTERRUPTED, LATENCY, SCHEDULER
+from pcache.errors import DeviceError, PcacheError
+from pcache.gpu.extra import require
+from pcache.scheduler.state import BATCHINGS, ORDERS
+from pcache.shapes import MODELS
+
+__all__ = ["run"]
+
+ENGINE = "Engine"
+
+
+def run(
+    trace: trace_option.TraceFile,
+    policy: option.Policy = "radix,hash,none",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help=f"Random weights of a shape ({', '.join(MODELS)}), a Hugging Face directory or a "
+            ".gguf file. Default: llama-3.1-8b, on a CPU tiny.",
+            rich_help_panel=ENGINE,
+        ),
+    ] = None,
+    weights: Annotated[
+        str,
+        typer.Option(
+            "--weights", help="random (a named shape) or from the file.", rich_help_panel=ENGINE
+        ),
+    ] = "random",
+    device: Annotated[
+        str, typer.Option("--device", help="cuda, cuda:N or cpu.", rich_help_panel=ENGINE)
+    ] = "cuda",
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            "--dtype",
+            help="bf16, fp16 or fp32. Default bf16, on a CPU fp32.",
+            rich_help_panel=ENGINE,
+        ),
+    ] = None,
+    temperature: Annotated[
+        float,
+        typer.Option(
+            "--temperature",
+            min=0,
+            help="Sampling, 0 is greedy; what is fed back are the trace's tokens.",
+            rich_help_panel=ENGINE,
+        ),
+    ] = 0.0,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Of random weights and sampling.", rich_help_panel=ENGINE)
+    ] = 0,
+    skip_idle: Annotated[
+        bool,
+        typer.Option(
+            "--skip-idle",
+            help="Set the clock forward instead of waiting while nothing runs.",
+            rich_help_panel=ENGINE,
+        ),
+    ] = False,
+    poison: Annotated[
+        bool,
+        typer.Option(
+            "--poison",
+            help="Debugging: NaN in blocks before they are written.",
+            rich_help_panel=ENGINE,
+        ),
+    ] = False,
+    block_size: option.BlockSize = 16,
+    evict: option.Evict = "lru",
+    kv_tokens: option.KvTokens = None,
+    kv_memory: option.KvMemory = None,
+    append_unkeyed: option.AppendUnkeyed = False,
+    batching: Annotated[
+        str,
+        typer.Option("--batching", help=f"{', '.join(BATCHINGS)}.", rich_help_panel=SCHEDULER),
+    ] = "chunked",
+    order: Annotated[
+        str,
+        typer.Option(
+            "--order", help=f"Waiting order: {', '.join(ORDERS)}.", rich_help_panel=SCHEDULER
+        ),
+    ] = "fcfs",
+    token_budget: Annotated[
+        int, typer.Option("--token-budget", help="Most tokens a step.", rich_help_panel=SCHEDULER)
+    ] = 8192,
+    max_running: Annotated[
+        int, typer.Option("--max-running", help="Most running requests.", rich_help_panel=SCHEDULER)
+    ] = 256,
+    overlap: Annotated[
+        int,
+        typer.Option("--overlap", help="1: plan a step while one runs.", rich_help_panel=SCHEDULER),
+    ] = 1,
+    slo_ttft: Annotated[
+        str | None, typer.Option("--slo-ttft", help="Goodput target.", rich_help_panel=LATENCY)
+    ] = None,
+    slo_tpot: Annotated[
+        str | None, typer.Option("--slo-tpot", help="Goodput target.", rich_help_panel=LATENCY)
+    ] = None,
+    warm_up: option.WarmUp = 0,
+    trace_format: trace_option.FileFormat = "auto",
+    tokenizer: trace_option.TokenizerName = "bytes",
+    block_tokens: trace_option.BlockTokens = None,
+    limit: trace_option.Limit = None,
+    start: trace_option.Start = None,
+    end: trace_option.End = None,
+    time_scale: trace_option.TimeScale = 1.0,
+    out: option.Out = None,
+    format: trace_option.Format = OutputFormat.table,
+) -> None:
+    """Run a trace on a GPU under each policy and measure what simulate predicts.
+
+    The same scheduler and caches as in simulate, real kernels and a real clock. Outputs have the
+    trace's lengths and, where known, its tokens. Needs the extra `gpu`.
+
+    Example: pcache run traces/self-consistency.jsonl.xz --device cpu --kv-tokens 20k --limit 12
+    """
+    try:
+        require("torch", "pcache run")
+        from pcache.gpu.api import run as run_on_device
+        from pcache.gpu.run import EngineSettings
+        from pcache.trace import read_trace
+
+        on_cpu = device == "cpu"
+        if weights != "random":
+            raise DeviceError(
+                f"--weights {weights!r}: only random is made up here; for real weights give their "
+                "directory or .gguf file to --model"
+            )
+        settings = EngineSettings(
+            model=model or ("tiny" if on_cpu else "llama-3.1-8b"),
+            device=device,
+            dtype=dtype or ("fp32" if on_cpu else "bf16"),
+            kernels="reference" if on_cpu else "triton",
+            seed=seed,
+            temperature=temperature,
+            graphs=not on_cpu,
+            skip_idle=skip_idle,
+            poison=poison,
+        )
+        loaded = read_trace(
+            trace,
+            format=trace_format,
+            tokenizer=tokenizer,
+            block_tokens=block_tokens,
+            limit=limit,
+            start_s=start,
+            end_s=end,
+            time_scale=time_scale,
+        )
+        with progress("running", len(loaded)) as update:
+            results = run_on_device(
+                loaded,
+                policy,
+                settings=settings,
+                block_size=block_size,
+                evict=evict,
+                kv_tokens=kv_tokens,
+                kv_memory=kv_memory,
+                append_unkeyed=append_unkeyed,
+                batching=batching,
+                order=order,
+                token_budget=token_budget,
+                max_running=max_running,
+                overlap=overlap,
+                slo_ttft=slo_ttft,
+                slo_tpot=slo_tpot,
+                warm_up=warm_up,
+                path=trace,
+                progress=lambda _label, done: update(done),
+            )
+        option.print_results(results, out, format)
+        if failure := results.runs[-1].config["failure"]:
+            raise DeviceError(failure)
+    except PcacheError as error:
+        fail(error)
+    if not results.complete:
+        raise SystemExit(INTERRUPTED)

@@ -1,0 +1,121 @@
+"""What `replay`, `simulate` and `run` do alike before they start: trace, capacity, labels, config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pcache.cache.contract import CacheConfig
+from pcache.errors import ConfigError
+from pcache.prefixes import PrefixForest, build_forest
+from pcache.provenance import describe_trace, provenance
+from pcache.quantities import parse_bytes, parse_milliseconds, parse_tokens
+from pcache.scheduler.state import SchedulerConfig
+from pcache.shapes import ModelShape
+from pcache.trace import ceilings, read_trace
+from pcache.types import Trace
+
+__all__ = [
+    "TraceSetup", "capacity_notes", "capacity_tokens", "content_notes", "describe_run", "run_label",
+    "set_up", "target_ms",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSetup:
+    """What all runs of one call share."""
+
+    trace: Trace
+    path: str
+    forest: PrefixForest
+    warm_up: int
+
+    def ceiling(self, block_size: int, *, outputs: bool) -> dict[str, float]:
+        """Hit rate of an infinite cache, by block size as text (JSON has no other keys)."""
+        if not self.trace.has_content:
+            return {}
+        row = ceilings(self.trace, [block_size], self.forest).iloc[0]
+        return {str(block_size): float(row["by_token_with_outputs" if outputs else "by_token"])}
+
+
+def set_up(trace: Trace | str | Path, warm_up: int, path: str | None) -> tuple[Trace, TraceSetup]:
+    """Read the trace if it is a path, and build its forest. Raises ConfigError if warm-up leaves
+    nothing to count."""
+    loaded = trace if isinstance(trace, Trace) else read_trace(trace)
+    if not 0 <= warm_up < len(loaded):
+        raise ConfigError(
+            f"--warm-up {warm_up} leaves none of the {len(loaded)} requests to count; use less"
+        )
+    source = path or (loaded.name if isinstance(trace, Trace) else str(trace))
+    return loaded, TraceSetup(loaded, source, build_forest(loaded), warm_up)
+
+
+def describe_run(
+    setup: TraceSetup, command: str, config: CacheConfig, shape: ModelShape
+) -> dict[str, Any]:
+    """The part of `config.json` that every command writes."""
+    tokens = config.kv_tokens
+    return {
+        "command": command,
+        "trace": describe_trace(setup.trace, setup.path),
+        "policy": {
+            "index": config.index,
+            "eviction": config.eviction,
+            "block_size_tokens": config.block_size,
+            "append_unkeyed": config.append_unkeyed,
+        },
+        "capacity": {
+            "kv_tokens": tokens,
+            "kv_bytes": None if tokens is None else tokens * shape.kv_bytes_per_token,
+        },
+        "model": shape.name,
+        "warm_up": setup.warm_up,
+        **provenance(),
+    }
+
+
+def capacity_tokens(
+    kv_tokens: str | int | None,
+    kv_memory: str | None,
+    shape: ModelShape,
+    default: int | None = None,
+) -> int | None:
+    """Capacity in tokens from either option, `default` where neither is given, None for unlimited."""
+    if kv_memory is not None:
+        if kv_tokens not in (None, "inf"):
+            raise ConfigError("--kv-tokens and --kv-memory both set the capacity; give one of them")
+        return parse_bytes("--kv-memory", kv_memory) // shape.kv_bytes_per_token
+    return default if kv_tokens is None else parse_tokens("--kv-tokens", str(kv_tokens))
+
+
+def target_ms(option: str, value: str | float | None) -> float | None:
+    """A latency target in milliseconds."""
+    return None if value is None else parse_milliseconds(option, str(value))
+
+
+def run_label(config: CacheConfig, rules: SchedulerConfig) -> str:
+    """Short name of a configuration for tables and directories: the cache, then what is not usual."""
+    words = [config.label]
+    if rules.batching != "chunked":
+        words.append(rules.batching)
+    if rules.order != "fcfs":
+        words.append(rules.order)
+    return " ".join(words)
+
+
+def content_notes(trace: Trace) -> list[str]:
+    """What to know about a trace without content."""
+    if trace.has_content:
+        return []
+    return [f"{trace.name} holds lengths only: no prompt shares a prefix, so nothing can hit."]
+
+
+def capacity_notes(capacity: int | None, fits: int, shape: ModelShape, gpu: str) -> list[str]:
+    """What the capacity means in bytes, and whether it would fit."""
+    size = "" if capacity is None else f" = {capacity * shape.kv_bytes_per_token / 2**30:.1f} GiB"
+    held = "unlimited" if capacity is None else f"{capacity:,} tokens"
+    notes = [f"KV capacity {held}{size} of {shape.name}; latencies are simulated, not measured."]
+    if capacity is None or capacity > fits:
+        notes.append(f"That is more than fits beside the weights on {gpu}: {fits:,} tokens.")
+    return notes

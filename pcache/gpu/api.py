@@ -1,0 +1,113 @@
+"""`pcache.run`: the counterpart of `pcache.simulate` on a real device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from pcache.configure import (
+    capacity_tokens,
+    content_notes,
+    describe_run,
+    run_label,
+    set_up,
+    target_ms,
+)
+from pcache.gpu.run import EngineSettings, GpuBench, memory_tokens
+from pcache.policies import parse_policies
+from pcache.results import Results
+from pcache.rundir import Run
+from pcache.scheduler.results import RunFacts
+from pcache.scheduler.state import SchedulerConfig
+from pcache.types import Trace
+
+__all__ = ["run"]
+
+
+def run(
+    trace: Trace | str | Path,
+    policy: str = "radix,hash,none",
+    *,
+    settings: EngineSettings,
+    block_size: int = 16,
+    evict: str = "lru",
+    kv_tokens: str | int | None = None,
+    kv_memory: str | None = None,
+    append_unkeyed: bool = False,
+    batching: str = "chunked",
+    order: str = "fcfs",
+    token_budget: int = 8192,
+    max_running: int = 256,
+    overlap: int = 1,
+    slo_ttft: str | float | None = None,
+    slo_tpot: str | float | None = None,
+    warm_up: int = 0,
+    path: str | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> Results:
+    """Run the trace under each policy on the device, one after another, with one loaded model.
+
+    Options are those of `pcache.simulate`, with `settings` for the device. Without a capacity the KV
+    pool takes 90 % of the memory that is free after loading the weights. Raises DeviceError where
+    there is no usable device, and what `simulate` raises.
+    """
+    loaded, setup = set_up(trace, warm_up, path)
+    bench = GpuBench(loaded, setup.forest, settings)
+    shape = replace(bench.model.shape, dtype_bytes=bench.model.dtype.itemsize)
+    capacity = capacity_tokens(kv_tokens, kv_memory, shape)
+    if capacity is None:
+        capacity = memory_tokens(bench.model)
+    configs = parse_policies(
+        policy, block_size=block_size, eviction=evict, kv_tokens=capacity,
+        append_unkeyed=append_unkeyed,
+    )  # fmt: skip
+    rules = SchedulerConfig(batching, order, token_budget, max_running, overlap)
+    targets = (target_ms("--slo-ttft", slo_ttft), target_ms("--slo-tpot", slo_tpot))
+    device = torch.cuda.get_device_name() if bench.model.device.type == "cuda" else "CPU"
+    runs: list[Run] = []
+    for config in configs:
+        label = run_label(config, rules)
+        facts = RunFacts(
+            world="measured",
+            label=label,
+            block_size=config.block_size,
+            latency_source=f"measured on {device}",
+            complete=False,
+            warm_up=warm_up,
+            slo_ttft_ms=targets[0],
+            slo_tpot_ms=targets[1],
+            kv_capacity_tokens=config.kv_tokens,
+            kv_capacity_bytes=capacity * shape.kv_bytes_per_token,
+        )
+        described = describe_run(setup, "run", config, shape) | {
+            "scheduler": asdict(rules),
+            "gpu": device,
+            "latency_source": facts.latency_source,
+            "slo": {"ttft_ms": targets[0], "tpot_ms": targets[1]},
+            "ceiling": setup.ceiling(config.block_size, outputs=True),
+        }
+        report = None if progress is None else partial(progress, label)
+        runs.append(bench.run(config, rules, facts, described, report))
+        if not runs[-1].summary["complete"]:
+            break
+    return Results(
+        runs, [*content_notes(loaded), *_notes(runs, capacity, shape.kv_bytes_per_token)]
+    )
+
+
+def _notes(runs: list[Run], capacity: int, kv_bytes: int) -> list[str]:
+    last = runs[-1].config
+    ready = last["before_time_zero"]
+    notes = [
+        f"KV capacity {capacity:,} tokens = {capacity * kv_bytes / 2**30:.1f} GiB; latencies are "
+        f"{last['latency_source']}.",
+        f"Before time zero: {ready['compile_ns'] / 1e9:.1f} s compiling and trying the largest step, "
+        f"{ready['capture_ns'] / 1e9:.1f} s capturing {ready['num_graphs']} CUDA graphs.",
+    ]
+    if last["failure"]:
+        notes.insert(0, last["failure"])
+    return notes

@@ -1,0 +1,159 @@
+"""`pcache run`: traces on the real engine, the same configurations as the simulator's."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pcache.cache.contract import CacheConfig
+from pcache.errors import ConfigError, DeviceError
+from pcache.gpu.backend import backend_named
+from pcache.gpu.device import dtype_named, open_device
+from pcache.gpu.engine import EngineRun
+from pcache.gpu.kv_pool import KVPool, kv_block_bytes
+from pcache.gpu.layouts import NO_GRAPHS, GraphBuckets
+from pcache.gpu.model import Model
+from pcache.gpu.prompts import RequestTokens, request_tokens
+from pcache.gpu.provenance import measured_with
+from pcache.gpu.runner import PrepareReport, Runner, RunnerConfig
+from pcache.gpu.sampling import SamplingConfig
+from pcache.gpu.weight_sources import open_source
+from pcache.gpu.weights import load_weights, random_weights
+from pcache.prefixes import PrefixForest
+from pcache.rundir import Run
+from pcache.scheduler.results import RunFacts, run_from_scheduler
+from pcache.scheduler.state import SchedulerConfig
+from pcache.scheduler.steps import steps_frame
+from pcache.shapes import model_shape
+from pcache.types import Trace
+
+__all__ = ["EngineSettings", "GpuBench", "load_model", "memory_tokens"]
+
+MEMORY_SHARE = 0.9
+"""Of the free memory after loading the weights and trying the largest step."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What the simulator has not: the device, the weights and how the engine runs.
+
+    `weights` is `random` (the model is then one of pcache.shapes) or nothing when `model` is a
+    Hugging Face directory or a GGUF file. `skip_idle` sets the clock forward instead of waiting for
+    arrivals while nothing runs. `poison` fills handed-out blocks with NaN before they are written.
+    """
+
+    model: str
+    device: str = "cuda"
+    dtype: str = "bf16"
+    kernels: str = "triton"
+    seed: int = 0
+    temperature: float = 0.0
+    graphs: bool = True
+    skip_idle: bool = False
+    poison: bool = False
+
+
+def load_model(settings: EngineSettings, max_context_tokens: int) -> Model:
+    """A model by shape name with random weights, or from a directory or GGUF file."""
+    device, dtype = open_device(settings.device), dtype_named(settings.dtype)
+    path = Path(settings.model)
+    if path.exists():
+        source = open_source(path)
+        shape, weights = source.shape, load_weights(source.shape, source, dtype, device)
+    else:
+        shape = model_shape(settings.model)
+        weights = random_weights(shape, settings.seed, dtype, device)
+    return Model(shape, weights, backend_named(settings.kernels), max_context_tokens)
+
+
+def memory_tokens(model: Model) -> int:
+    """Tokens of KV that fit into the free memory of the model's device now."""
+    if model.device.type != "cuda":
+        raise ConfigError("on a CPU there is no memory to fill: give --kv-tokens")
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info(model.device)
+    return int(free * MEMORY_SHARE) // kv_block_bytes(model.shape, 1, model.dtype)
+
+
+class GpuBench:
+    """One loaded model that serves runs of one trace, one after another."""
+
+    def __init__(self, trace: Trace, forest: PrefixForest, settings: EngineSettings) -> None:
+        self._trace, self._forest, self._settings = trace, forest, settings
+        longest = int((trace.prompt_tokens.astype("int64") + trace.output_tokens).max())
+        self.max_context = -(-longest // 512) * 512
+        self.model = load_model(settings, self.max_context)
+        self._tokens: RequestTokens = request_tokens(trace, self.model.shape.vocab_size)
+
+    def run(
+        self,
+        cache_config: CacheConfig,
+        rules: SchedulerConfig,
+        facts: RunFacts,
+        config: dict[str, Any],
+        progress: Callable[[float], None] | None = None,
+    ) -> Run:
+        """Run the trace under one policy. An interrupted run, or one whose device failed, comes back
+        incomplete; the latter with `failure` in its config."""
+        runner, prepared = self._prepare(cache_config, rules)
+        engine = EngineRun(
+            self._trace, self._forest, self._tokens, cache_config, rules, runner,
+            skip_idle=self._settings.skip_idle, poison=self._settings.poison,
+        )  # fmt: skip
+        failure = None
+        try:
+            complete = engine.run(progress)
+        except DeviceError as error:
+            complete, failure = False, str(error)
+        described = config | {
+            "hardware": hardware(self.model.device),
+            "engine": asdict(self._settings) | {"model": self.model.shape.name},
+            "before_time_zero": asdict(prepared),
+            "failure": failure,
+        }
+        facts = RunFacts(**{**asdict(facts), "complete": complete})
+        run = run_from_scheduler(
+            self._trace, engine.scheduler, steps_frame(engine.steps), described, facts
+        )
+        del runner, engine._runner
+        gc.collect()
+        return Run(run.config, run.summary, run.requests, run.steps, engine.events)
+
+    def _prepare(
+        self, cache_config: CacheConfig, rules: SchedulerConfig
+    ) -> tuple[Runner, PrepareReport]:
+        assert cache_config.kv_tokens is not None, "a GPU's cache has a size"
+        model, size = self.model, cache_config.block_size
+        rows = min(rules.max_running, len(self._trace))
+        whole = int(self._trace.prompt_tokens.max()) if rules.batching != "chunked" else 0
+        # One more block: id 0 is never handed out.
+        pool = KVPool(
+            model.shape, cache_config.kv_tokens // size + 1, size, model.dtype, model.device,
+            poison=self._settings.poison,
+        )  # fmt: skip
+        graphs = GraphBuckets() if self._settings.graphs else NO_GRAPHS
+        sampling = SamplingConfig(temperature=self._settings.temperature, seed=self._settings.seed)
+        limits = RunnerConfig(
+            self.max_context, rows, max(rules.token_budget, whole), sampling, graphs
+        )
+        runner = Runner(model, pool, limits)
+        return runner, runner.prepare()
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """The device, its memory and clocks, and the versions that drive it."""
+    described: dict[str, Any] = dict(measured_with())
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        described["memory_bytes"] = properties.total_memory
+        described["multiprocessors"] = properties.multi_processor_count
+        try:
+            described["sm_clock_mhz"] = torch.cuda.clock_rate(device)
+        except (RuntimeError, ModuleNotFoundError):  # needs NVML's Python bindings
+            described["sm_clock_mhz"] = None
+    return described
