@@ -9,7 +9,8 @@ import typer
 from pcache.cli import policy_options as option
 from pcache.cli import trace as trace_option
 from pcache.cli.output import OutputFormat, fail, progress
-from pcache.cli.simulate import INTERRUPTED, LATENCY, SCHEDULER
+from pcache.cli.simulate import LATENCY, SCHEDULER
+from pcache.cli.usage import INTERRUPTED
 from pcache.errors import DeviceError, PcacheError
 from pcache.gpu.extra import require
 from pcache.scheduler.state import BATCHINGS, ORDERS

@@ -9,6 +9,7 @@ import typer
 from pcache.cli import policy_options as option
 from pcache.cli import trace as trace_option
 from pcache.cli.output import OutputFormat, fail, progress
+from pcache.cli.usage import INTERRUPTED
 from pcache.errors import PcacheError
 from pcache.scheduler.state import BATCHINGS, ORDERS
 from pcache.shapes import GPUS
@@ -17,9 +18,6 @@ from pcache.sim.roofline import DEFAULT_STEP_OVERHEAD_MS
 __all__ = ["simulate"]
 
 SCHEDULER, LATENCY = "Scheduler", "Latency"
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells have it."""
 
 
 def simulate(
