@@ -35,7 +35,8 @@ def small_trace(
         prompt_tokens=np.array([len(prompt) for prompt in prompts], np.int32),
         output_tokens=np.array(lengths, np.int32),
         priority=np.array(priority if priority is not None else [0] * num, np.int32),
-        salt=np.array(salts, np.int32), salts=[""] + [f"s{i}" for i in range(1, 1 + max(salts, default=0))],
+        salt=np.array(salts, np.int32),
+        salts=["", *(f"s{i}" for i in range(1, 1 + max(salts, default=0)))],
         workload_class=np.zeros(num, np.int32), classes=[""],
         symbols=np.array(list(chain.from_iterable(symbols)), np.int64),
         symbol_offsets=np.array([0, *accumulate(map(len, symbols))], np.int64),
@@ -55,10 +56,13 @@ def traces(
     max_gap_ns: int = 0,
 ) -> Trace:  # fmt: skip
     """Requests that continue a prefix of an earlier one's prompt and output, from few tokens."""
+
+    def some(most: int) -> st.SearchStrategy[list[int]]:
+        return st.lists(st.integers(1, 3), min_size=1, max_size=most)
+
     request = st.tuples(
-        st.integers(0, max_requests), st.integers(0, 60),
-        st.lists(st.integers(1, 3), min_size=1, max_size=max_suffix),
-        st.one_of(st.integers(1, max_output), st.lists(st.integers(1, 3), min_size=1, max_size=max_output)),
+        st.integers(0, max_requests), st.integers(0, 60), some(max_suffix),
+        st.one_of(st.integers(1, max_output), some(max_output)),
         st.integers(0, max_gap_ns), st.integers(0, 2), st.integers(0, 7),
     )  # fmt: skip
     drawn = draw(st.lists(request, min_size=1, max_size=max_requests))

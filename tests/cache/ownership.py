@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from typing import Any
 
 from pcache.cache.contract import (
-    KIND, NUM_BLOCKS, RADIX, Cache, cached_blocks, evicted_blocks, pinned_blocks,
+    KIND,
+    NUM_BLOCKS,
+    RADIX,
+    Cache,
+    cached_blocks,
+    evicted_blocks,
+    pinned_blocks,
 )  # fmt: skip
 from pcache.cache.events import ALLOCATE, EVICT, REPOINT, SHARE
 from pcache.cache.tree import TREE_ROOT
@@ -88,7 +95,7 @@ def check_tree(cache: Cache, alive: list[int]) -> None:
     in_tree = {node: run_blocks(cache, int(nodes[node].run)) for node in below}
     assert all(len(ids) == nodes[node].stop - nodes[node].start for node, ids in in_tree.items())
     private = [run_blocks(cache, int(cache.rows.at[row].first_run)) for row in alive]
-    everything = sorted(free + sum(private, []) + sum(in_tree.values(), []))
+    everything = sorted(chain(free, *private, *in_tree.values()))
     assert everything == list(range(1, int(cache.settings[NUM_BLOCKS]) + 1))
     assert {node: int(nodes[node].locks) for node in below} == {n: passing[n] for n in below}
     evictable = sum(len(ids) for node, ids in in_tree.items() if passing[node] == 0)
