@@ -1,8 +1,7 @@
 """Where weights come from: a Hugging Face directory or a GGUF file.
 
-A source names its shape and hands out tensors by their Hugging Face names. The directory is read
-through safetensors' memory map, so a tensor costs its own size and no model is instantiated. GGUF
-goes through transformers, which unpacks the quantised tensors.
+A source names its shape and hands out tensors by their Hugging Face names. Both kinds are read
+through a memory map, so a tensor costs its own size and no model is instantiated.
 """
 
 from __future__ import annotations
@@ -16,9 +15,10 @@ import torch
 from pcache.errors import ConfigError
 from pcache.gpu.extra import require
 from pcache.gpu.families import shape_from_config
+from pcache.gpu.gguf_source import GgufSource
 from pcache.shapes import ModelShape
 
-__all__ = ["GgufSource", "SafetensorsSource", "WeightSource", "open_source"]
+__all__ = ["SafetensorsSource", "WeightSource", "open_source"]
 
 _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
@@ -76,29 +76,6 @@ class SafetensorsSource:
             raise ConfigError(f"{self.name}: no tensor {name} among {len(self._files)}")
         loaded: torch.Tensor = self._files[name].get_tensor(name)
         return loaded
-
-
-class GgufSource:
-    """A GGUF file, unpacked to fp32 by transformers."""
-
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
-        require("gguf", "reading a GGUF file")
-        transformers = require("transformers", "reading a GGUF file")
-        try:
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                str(path.parent), gguf_file=path.name, dtype=torch.float32
-            )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            detail = (str(error).splitlines() or [""])[0]
-            raise ConfigError(f"{path}: not a GGUF model that can be read ({detail})") from error
-        self.shape = shape_from_config(model.config.to_dict(), self.name)
-        self._tensors: dict[str, torch.Tensor] = model.state_dict()
-
-    def tensor(self, name: str) -> torch.Tensor:
-        if name not in self._tensors:
-            raise ConfigError(f"{self.name}: no tensor {name} among {len(self._tensors)}")
-        return self._tensors[name]
 
 
 def _read_json(path: Path) -> dict[str, Any]:

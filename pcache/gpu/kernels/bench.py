@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class BenchCase:
     label: str
     flops: float
     bytes: float
-    providers: dict[str, Callable[[], Work]]
+    providers: Mapping[str, Callable[[], Work]]
     """By name; ours is called `pcache`. Called when its turn comes, so inputs live one at a time."""
 
 
