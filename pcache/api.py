@@ -24,12 +24,14 @@ from pcache.configure import (
     TraceSetup,
     capacity_notes,
     capacity_tokens,
+    check_some_fit,
     content_notes,
     describe_run,
     run_label,
     set_up,
     target_ms,
 )  # fmt: skip
+from pcache.interrupt import held_interrupt
 from pcache.metrics import summarise
 from pcache.policies import parse_policies
 from pcache.results import Results
@@ -56,7 +58,7 @@ def replay(
     *,
     block_size: int = 16,
     evict: str = "lru",
-    kv_tokens: str | int | None = "inf",
+    kv_tokens: str | int | None = None,
     kv_memory: str | None = None,
     model: str = DEFAULT_MODEL,
     outputs: bool = False,
@@ -66,7 +68,8 @@ def replay(
 ) -> Results:
     """Replay serially through each policy's cache, without a clock: exact hit rates.
 
-    Raises TraceError for an unreadable trace and ConfigError for options that cannot work.
+    Without `kv_tokens` or `kv_memory` the capacity is unlimited. Raises TraceError for an
+    unreadable trace and ConfigError for options that cannot work.
     """
     loaded, setup = set_up(trace, warm_up, path)
     shape = model_shape(model)
@@ -75,6 +78,7 @@ def replay(
         policy, block_size=block_size, eviction=evict, kv_tokens=capacity,
         append_unkeyed=append_unkeyed,
     )  # fmt: skip
+    check_some_fit(configs, setup.total_tokens(outputs=outputs))
     runs = [_replay_one(setup, config, shape, outputs) for config in configs]
     return Results(runs, content_notes(loaded))
 
@@ -120,6 +124,7 @@ def simulate(
         policy, block_size=block_size, eviction=evict, kv_tokens=capacity,
         append_unkeyed=append_unkeyed,
     )  # fmt: skip
+    check_some_fit(configs, setup.total_tokens(outputs=True))
     scheduler = SchedulerConfig(batching, order, token_budget, max_running, overlap)
     cells = [(config, scheduler) for config in configs]
     if ladder:
@@ -130,16 +135,16 @@ def simulate(
         cells = rungs + [cell for cell in cells if cell not in rungs]
     targets = (target_ms("--slo-ttft", slo_ttft), target_ms("--slo-tpot", slo_tpot))
     runs: list[Run] = []
-    for config, rules in cells:
-        label = run_label(config, rules)
-        run = simulate_policy(
-            loaded,
-            config,
-            rules,
-            cost,
-            forest=setup.forest,
-            label=label,
-            config={
+    with held_interrupt() as raise_if_pressed:
+
+        def report(label: str, done: float) -> None:
+            raise_if_pressed()  # here the run at hand can be left: between two slices of steps
+            if progress is not None:
+                progress(label, done)
+
+        for config, rules in cells:
+            label = run_label(config, rules)
+            described = {
                 **describe_run(setup, "simulate", config, shape),
                 "scheduler": asdict(rules),
                 "gpu": card.name,
@@ -148,16 +153,24 @@ def simulate(
                 "latency_source": cost.source,
                 "slo": {"ttft_ms": targets[0], "tpot_ms": targets[1]},
                 "ceiling": setup.ceiling(config.block_size, outputs=True),
-            },
-            warm_up=warm_up,
-            slo_ttft_ms=targets[0],
-            slo_tpot_ms=targets[1],
-            kv_bytes_per_token=shape.kv_bytes_per_token,
-            progress=None if progress is None else partial(progress, label),
-        )
-        runs.append(run)
-        if not run.summary["complete"]:
-            break
+            }
+            run = simulate_policy(
+                loaded,
+                config,
+                rules,
+                cost,
+                forest=setup.forest,
+                label=label,
+                config=described,
+                warm_up=warm_up,
+                slo_ttft_ms=targets[0],
+                slo_tpot_ms=targets[1],
+                kv_bytes_per_token=shape.kv_bytes_per_token,
+                progress=partial(report, label),
+            )
+            runs.append(run)
+            if not run.summary["complete"]:
+                break
     return Results(
         runs, [*content_notes(loaded), *capacity_notes(capacity, fits, shape, card.name)]
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pcache.cache.contract import CacheConfig
 from pcache.errors import ConfigError
@@ -14,11 +17,11 @@ from pcache.quantities import parse_bytes, parse_milliseconds, parse_tokens
 from pcache.scheduler.state import SchedulerConfig
 from pcache.shapes import ModelShape
 from pcache.trace import ceilings, read_trace
-from pcache.types import Trace
+from pcache.types import I8, Trace
 
 __all__ = [
-    "TraceSetup", "capacity_notes", "capacity_tokens", "content_notes", "describe_run", "run_label",
-    "set_up", "target_ms",
+    "TraceSetup", "capacity_notes", "capacity_tokens", "check_some_fit", "content_notes",
+    "describe_run", "run_label", "set_up", "target_ms",
 ]  # fmt: skip
 
 
@@ -37,6 +40,11 @@ class TraceSetup:
             return {}
         row = ceilings(self.trace, [block_size], self.forest).iloc[0]
         return {str(block_size): float(row["by_token_with_outputs" if outputs else "by_token"])}
+
+    def total_tokens(self, *, outputs: bool) -> I8:
+        """Tokens of KV that each request has in the end; the last one sampled has none."""
+        prompts = self.trace.prompt_tokens.astype(np.int64)
+        return prompts + self.trace.output_tokens - 1 if outputs else prompts
 
 
 def set_up(trace: Trace | str | Path, warm_up: int, path: str | None) -> tuple[Trace, TraceSetup]:
@@ -83,10 +91,22 @@ def capacity_tokens(
 ) -> int | None:
     """Capacity in tokens from either option, `default` where neither is given, None for unlimited."""
     if kv_memory is not None:
-        if kv_tokens not in (None, "inf"):
+        if kv_tokens is not None:
             raise ConfigError("--kv-tokens and --kv-memory both set the capacity; give one of them")
         return parse_bytes("--kv-memory", kv_memory) // shape.kv_bytes_per_token
     return default if kv_tokens is None else parse_tokens("--kv-tokens", str(kv_tokens))
+
+
+def check_some_fit(configs: Sequence[CacheConfig], num_tokens: I8) -> None:
+    """Raise ConfigError if a cache holds none of the requests, whose KV has `num_tokens` tokens."""
+    shortest = int(num_tokens.min())
+    for config in configs:
+        if config.rejects(shortest):
+            raise ConfigError(
+                f"a capacity of {config.kv_tokens:,} tokens of {config.label} holds none of the "
+                f"{len(num_tokens):,} requests, of which the shortest has {shortest:,} tokens; raise "
+                "--kv-tokens or --kv-memory"
+            )
 
 
 def target_ms(option: str, value: str | float | None) -> float | None:

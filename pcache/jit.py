@@ -22,7 +22,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 import numba
 import numpy as np
 
-__all__ = ["compiled", "hot", "inlined", "records", "wide"]
+__all__ = ["compiled", "hot", "inlined", "nothing_compiled", "records", "wide"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,6 +53,11 @@ def _use_cache_folder() -> None:
 
 if not os.environ.get("NUMBA_CACHE_DIR"):
     _use_cache_folder()
+
+
+def nothing_compiled() -> bool:
+    """Whether there is no machine code of these sources on disk yet, so that first calls are slow."""
+    return next(Path(numba.config.CACHE_DIR).glob("*"), None) is None
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:

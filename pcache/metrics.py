@@ -205,7 +205,8 @@ _COUNTS = (
 def summary_tables(
     summaries: Sequence[Mapping[str, Any]], ceilings: Sequence[float | None] | None = None
 ) -> dict[str, pd.DataFrame]:
-    """Narrow tables (`cache`, `latency`, `load`, `generated tokens`): a row a run, in the units of the heading.
+    """Narrow tables, a row a run, in the units of their headings: `cache`, `latency`, `load` and
+    `generated tokens`.
 
     `ceilings` gives for each run the hit rate of an infinite cache at its block size, or None. A
     column that holds nothing for any run is left out, as is `rejected %` when nothing was rejected,

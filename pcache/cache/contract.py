@@ -116,6 +116,13 @@ class CacheConfig:
         suffix = f" {self.eviction}" if self.eviction != "lru" else ""
         return f"{self.index}/{self.block_size}{suffix}{' append' if self.append_unkeyed else ''}"
 
+    def rejects(self, num_tokens: int) -> bool:
+        """As the function `rejects` of a cache made from this."""
+        if self.kv_tokens is None:
+            return False
+        num_blocks = self.kv_tokens // self.block_size
+        return _exceeds(INDEXES[self.index], self.block_size, num_blocks, num_tokens)
+
 
 class Cache(NamedTuple):
     """All state of one cache. `settings` is indexed by KIND, BLOCK_SIZE, NUM_BLOCKS, MATCHED_NODE."""
@@ -162,10 +169,15 @@ def make_cache(
 @hot
 def rejects(cache: Cache, num_tokens: int) -> bool:
     """Whether a request of `num_tokens` (prompt and cached outputs) can never fit, even alone."""
-    size = cache.settings[BLOCK_SIZE]
-    if cache.settings[KIND] == RADIX and size > 1:
-        return num_tokens + size > cache.settings[NUM_BLOCKS] * size
-    return (num_tokens + size - 1) // size > cache.settings[NUM_BLOCKS]
+    settings = cache.settings
+    return _exceeds(settings[KIND], settings[BLOCK_SIZE], settings[NUM_BLOCKS], num_tokens)
+
+
+@hot
+def _exceeds(kind: int, size: int, num_blocks: int, num_tokens: int) -> bool:
+    if kind == RADIX and size > 1:
+        return num_tokens + size > num_blocks * size
+    return (num_tokens + size - 1) // size > num_blocks
 
 
 @hot

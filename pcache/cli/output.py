@@ -23,7 +23,7 @@ from rich.text import Text
 
 from pcache.errors import PcacheError
 
-__all__ = ["OutputFormat", "emit", "emit_all", "fail", "progress"]
+__all__ = ["OutputFormat", "announce_compilation", "emit", "emit_all", "fail", "progress"]
 
 MAX_UNWRAPPED = 24
 """Longer texts may wrap to this width; numbers are shorter and never break."""
@@ -82,6 +82,14 @@ def emit_all(
         _print_json({title: _records(frame) for title, frame in frames.items()})
         for note in notes:
             print(note, file=sys.stderr)
+
+
+def announce_compilation() -> None:
+    """Tell a reader on a terminal why the first run on a machine takes so long."""
+    from pcache.jit import nothing_compiled  # numba: only when needed
+
+    if sys.stderr.isatty() and nothing_compiled():
+        print("Compiling first, which takes about a minute and happens once ...", file=sys.stderr)
 
 
 @contextmanager

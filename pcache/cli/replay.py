@@ -8,7 +8,7 @@ import typer
 
 from pcache.cli import policy_options as option
 from pcache.cli import trace as trace_option
-from pcache.cli.output import OutputFormat, fail
+from pcache.cli.output import OutputFormat, announce_compilation, fail
 from pcache.errors import PcacheError
 
 __all__ = ["replay"]
@@ -56,12 +56,13 @@ def replay(
             start_s=start,
             end_s=end,
         )
+        announce_compilation()
         results = api.replay(
             loaded,
             policy,
             block_size=block_size,
             evict=evict,
-            kv_tokens="inf" if kv_tokens is None else kv_tokens,
+            kv_tokens=kv_tokens,
             kv_memory=kv_memory,
             model=model,
             outputs=outputs,

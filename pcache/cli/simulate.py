@@ -8,7 +8,7 @@ import typer
 
 from pcache.cli import policy_options as option
 from pcache.cli import trace as trace_option
-from pcache.cli.output import OutputFormat, fail, progress
+from pcache.cli.output import OutputFormat, announce_compilation, fail, progress
 from pcache.cli.usage import INTERRUPTED
 from pcache.errors import PcacheError
 from pcache.scheduler.state import BATCHINGS, ORDERS
@@ -107,6 +107,7 @@ def simulate(
             end_s=end,
             time_scale=time_scale,
         )
+        announce_compilation()
         with progress("simulating", len(loaded)) as update:
             results = api.simulate(
                 loaded,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -16,7 +16,7 @@ __all__ = ["INTERRUPTED", "CommandLine"]
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
-_UsageError = typer.BadParameter.__bases__[0]
+_UsageError = cast(type[Exception], typer.BadParameter.__base__)
 """Unknown commands and options, missing arguments and values of the wrong type; typer exports only
 the last kind by name."""
 

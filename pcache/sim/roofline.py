@@ -15,6 +15,7 @@ from pcache.shapes import GpuShape, ModelShape
 __all__ = ["DEFAULT_STEP_OVERHEAD_MS", "kv_capacity_tokens", "roofline"]
 
 DEFAULT_STEP_OVERHEAD_MS = 1.0
+MAX_STEP_OVERHEAD_MS = 60_000.0
 MEMORY_SHARE = 0.9
 """Of a GPU's memory, for weights and KV together; the rest is activations and the runtime's own."""
 
@@ -29,9 +30,14 @@ def roofline(
     """The cost of a step with `model` split over `num_gpus` GPUs by tensor parallelism.
 
     Every layer adds two ring all-reduces of one hidden vector a token, which cost their bytes over
-    the link. Raises ConfigError if heads cannot be split or the weights do not fit.
+    the link. Raises ConfigError if heads cannot be split, the weights do not fit or the overhead is
+    out of range.
     """
     _check_fit(model, gpu, num_gpus)
+    if not 0 <= step_overhead_ms <= MAX_STEP_OVERHEAD_MS:
+        raise ConfigError(
+            f"--step-overhead {step_overhead_ms} is not between 0 and {MAX_STEP_OVERHEAD_MS:,.0f} ms"
+        )
     reduced_bytes = 4 * model.num_layers * model.hidden_size * model.dtype_bytes
     link_bytes = reduced_bytes * (num_gpus - 1) / num_gpus
     rates = np.array(
