@@ -148,7 +148,7 @@ def make_scheduler(
     settings.num_free_rows = num_rows
     free_rows = np.arange(num_rows - 1, -1, -1, dtype=np.int64)
     # The sorting orders need a few numbers for every waiting request and tree node.
-    scratch = np.zeros(6 * (num + 1) + 2 * len(cache.radix.tree.nodes), np.int64)
+    scratch = np.zeros(3 * (num + 1) + 3 * len(cache.radix.tree.nodes), np.int64)
     return Scheduler(
         cache, accounting(forest, keys), requests, np.zeros((num, 4), np.int64),
         np.zeros(num_rows, np.int64), np.zeros(num + 1, np.int64), free_rows, plans, slots,

@@ -150,7 +150,7 @@ def _sort_by_subtree_weight(s: Scheduler) -> None:
     last_node = s.scratch[2 * num : 2 * num + waiting]
     request_at = s.scratch[2 * num + waiting : 2 * num + 2 * waiting]
     next_at = s.scratch[2 * num + 2 * waiting : 2 * num + 3 * waiting]
-    stack = s.scratch[2 * num + 3 * waiting : 2 * num + 5 * waiting + 1]
+    stack = s.scratch[2 * num + 3 * waiting : 3 * num + 3 * waiting]  # a node is on it once
     for position in range(waiting):
         request_at[position] = s.queue[_place(s, position)]
         _match(s, request_at[position])

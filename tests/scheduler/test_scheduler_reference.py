@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.scheduler import Simulation
-from small_traces import traces
+from small_traces import small_trace, traces
 
 from pcache.cache.contract import CacheConfig
 from pcache.cache.events import ADMIT, EVENT_NAMES, FINISH, PREEMPT
@@ -98,5 +98,15 @@ def test_orders_under_a_long_queue(
     """One request at a time, so that the order decides; prompts share more than 32 tokens."""
     cache = CacheConfig("radix", size, kv_tokens)
     scheduler = SchedulerConfig(order=order, max_running=1)
+    run = simulate_policy(trace, cache, scheduler, COST, keep_events=True)
+    assert_equal(run, Simulation(trace, cache, scheduler, COST.model).run())
+
+
+def test_subtree_weights_on_a_deep_tree() -> None:
+    """Chunks of 3 tokens leave a path of 200 nodes, far more than there are requests."""
+    prompt = [i % 5 for i in range(600)]
+    trace = small_trace([prompt, prompt, [*prompt[:500], 9], prompt], [2, 1, 1, 1])
+    cache = CacheConfig("radix", 1)
+    scheduler = SchedulerConfig(order="dfs-weight", token_budget=3, max_running=1)
     run = simulate_policy(trace, cache, scheduler, COST, keep_events=True)
     assert_equal(run, Simulation(trace, cache, scheduler, COST.model).run())
