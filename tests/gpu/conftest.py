@@ -13,5 +13,7 @@ collect_ignore_glob = ["test_*.py"] if _MISSING else []
 if not _MISSING:
     import torch
 
+    torch.set_num_threads(1)  # tiny tensors: threads would only wait for each other
+
     if not torch.cuda.is_available():
         os.environ["TRITON_INTERPRET"] = "1"

@@ -26,7 +26,7 @@ needs_gpu = pytest.mark.skipif(not ON_GPU, reason="needs a GPU")
 
 # Rows of padding hold what memory held; the interpreter's numpy comments on them.
 @pytest.mark.filterwarnings("ignore:(overflow|invalid value|divide by zero):RuntimeWarning")
-@pytest.mark.parametrize("block_size", [1, 16] + ON_GPU * [64, 512])
+@pytest.mark.parametrize("block_size", [1, 16, 64, 512] if ON_GPU else [4])
 @pytest.mark.parametrize("family", ["qwen3"] + ON_GPU * [f for f in FAMILIES if f != "qwen3"])
 def test_triton_kernels_give_the_logits_of_transformers(
     family: str, block_size: int, tmp_path: Path
@@ -44,13 +44,11 @@ def test_triton_kernels_give_the_logits_of_transformers(
         prepare=ON_GPU,
     )
     long, short = driver.request(sequence(1, 20 * scale)), driver.request(sequence(2, 3 * scale))
-    driver.logits([(long, 16 * scale)])
-    mixed = [(short, 3 * scale), (long, 4 * scale)]
-    check(model, mixed, driver.logits(mixed))
+    driver.logits([(long, 20 * scale)])
     shared = 16 * scale // block_size * block_size
     cached = driver.request(long.tokens, share=long, cached=shared)
     long.tokens.append(5)
-    mixed = [(long, 1), (cached, 20 * scale - shared)]
+    mixed = [(short, 3 * scale), (long, 1), (cached, 20 * scale - shared)]
     check(model, mixed, driver.logits(mixed))
 
 
