@@ -98,6 +98,12 @@ def gguf_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_tokens_go_back_to_text(gguf_file: Path) -> None:
+    for tokenizer in (load_tokenizer("bytes"), load_tokenizer(gguf_file)):
+        for text, ids in zip(CORPUS, tokenizer.encode_outputs(CORPUS), strict=True):
+            assert tokenizer.decode(ids).startswith(text)
+
+
 def test_directory_equals_transformers(directory: Path) -> None:
     transformers = pytest.importorskip("transformers")
     theirs = transformers.AutoTokenizer.from_pretrained(directory)

@@ -73,6 +73,10 @@ class TrainedTokenizer:
                 texts.append(self._written(at, chat, answer))
         return self.encode_outputs(texts)
 
+    def decode(self, ids: I8) -> str:
+        """Ids as text, special tokens included."""
+        return str(self._backend.decode(ids.tolist(), skip_special_tokens=False))
+
     def _written(self, at: int, chat: Chat, answer: dict[str, Any]) -> str:
         before = self._render(at, chat)
         whole = self._render(at, Chat([*chat.messages, answer], chat.tools), answered=True)

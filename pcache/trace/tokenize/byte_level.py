@@ -25,6 +25,7 @@ from pcache.types import I8
 __all__ = ["ByteTokenizer"]
 
 _BEGIN, _END, _FIELDS = 256, 257, 258
+_SHOWN = {_BEGIN: "⟦".encode(), _END: "⟧".encode(), _FIELDS: "¦".encode()}
 
 
 class ByteTokenizer:
@@ -53,6 +54,11 @@ class ByteTokenizer:
     ) -> list[I8]:
         """Content, further fields if any, and the end of the message."""
         return [np.append(_body(answer), _END) for answer in answers]
+
+    def decode(self, ids: I8) -> str:
+        """The bytes as text, with ⟦ ⟧ where a message begins and ends and ¦ before its fields."""
+        pieces = (bytes([one]) if one < 256 else _SHOWN[one] for one in ids.tolist())
+        return b"".join(pieces).decode(errors="replace")
 
 
 def _encode(text: str) -> I8:

@@ -53,6 +53,9 @@ class Tokenizer(Protocol):
         template adds for them. Raises ChatRejected.
         """
 
+    def decode(self, ids: I8) -> str:
+        """Tokens of the vocabulary as text to look at; half a character is U+FFFD."""
+
 
 def other_fields(message: dict[str, Any]) -> dict[str, Any]:
     """Fields besides role and content that say something (`name`, `tool_calls`, …)."""

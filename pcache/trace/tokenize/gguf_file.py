@@ -89,6 +89,7 @@ def _build(path: Path, metadata: dict[str, Any]) -> Any:
         backend.pre_tokenizer = library.pre_tokenizers.Sequence([split, byte_level])
     else:
         backend.pre_tokenizer = byte_level
+    backend.decoder = library.decoders.ByteLevel()
     if pre == "qwen2":
         backend.normalizer = library.normalizers.NFC()
     types = metadata.get("tokenizer.ggml.token_type", [])
