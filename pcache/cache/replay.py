@@ -39,7 +39,7 @@ from pcache.jit import hot, wide
 from pcache.prefixes import PrefixForest, build_forest, separate_prompts
 from pcache.types import I4, I8, Trace
 
-__all__ = ["ReplayResult", "replay"]
+__all__ = ["ReplayResult", "SerialReplay", "replay"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,46 @@ class ReplayResult:
     cache: Cache
 
 
+class SerialReplay:
+    """A replay that stops where it is told: `result` is right up to the requests replayed so far."""
+
+    def __init__(
+        self,
+        trace: Trace,
+        config: CacheConfig,
+        *,
+        outputs: bool = False,
+        forest: PrefixForest | None = None,
+        chunk_tokens: int = 0,
+    ) -> None:
+        forest = forest if forest is not None else build_forest(trace)
+        key_forest = separate_prompts(forest) if config.index == "exact" else forest
+        num = len(trace)
+        self.result = ReplayResult(
+            np.zeros(num, np.int32), np.zeros((num, 4), np.int64), np.zeros(num, np.int32),
+            make_cache(config, trace, forest, num_rows=1, chunk_tokens=chunk_tokens),
+        )  # fmt: skip
+        self._trace, self._books = trace, accounting(forest, key_forest)
+        self._outputs, self._chunk_tokens = outputs, chunk_tokens
+        self._done, self._holds = 0, False
+
+    def advance(self, stop: int, *, hold: bool = False) -> None:
+        """Replay up to, not including, request `stop`.
+
+        With `hold` the last one of them keeps its blocks pinned until the next call.
+        """
+        if self._holds:
+            release(self.result.cache, 0)
+        trace, result = self._trace, self.result
+        _replay_range(
+            result.cache, self._books, self._done, stop, trace.prompt_tokens, trace.output_tokens,
+            trace.priority, self._outputs, self._chunk_tokens, hold, result.cached_tokens,
+            result.misses, result.generated_hits,
+        )  # fmt: skip
+        self._holds = hold and self._done < stop and result.cached_tokens[stop - 1] >= 0
+        self._done = max(self._done, stop)
+
+
 def replay(
     trace: Trace,
     config: CacheConfig,
@@ -63,29 +103,20 @@ def replay(
     chunk_tokens: int = 0,
 ) -> ReplayResult:
     """Replay `trace`. `chunk_tokens` > 0 prefills in chunks of that many tokens."""
-    forest = forest if forest is not None else build_forest(trace)
-    cache = make_cache(config, trace, forest, num_rows=1)
-    key_forest = separate_prompts(forest) if config.index == "exact" else forest
-    num = len(trace)
-    result = ReplayResult(
-        np.zeros(num, np.int32), np.zeros((num, 4), np.int64), np.zeros(num, np.int32), cache
-    )
-    _replay_all(
-        cache, accounting(forest, key_forest), trace.prompt_tokens, trace.output_tokens,
-        trace.priority, outputs, chunk_tokens, result.cached_tokens, result.misses,
-        result.generated_hits,
-    )  # fmt: skip
-    return result
+    serial = SerialReplay(trace, config, outputs=outputs, forest=forest, chunk_tokens=chunk_tokens)
+    serial.advance(len(trace))
+    return serial.result
 
 
 @hot
-def _replay_all(
-    cache: Cache, books: Accounting, prompt_tokens: I4, output_tokens: I4, priority: I4,
-    outputs: bool, chunk_tokens: int, cached: I4, misses: I8, hits_on_generated: I4,
+def _replay_range(
+    cache: Cache, books: Accounting, first: int, stop: int, prompt_tokens: I4, output_tokens: I4,
+    priority: I4, outputs: bool, chunk_tokens: int, hold: bool, cached: I4, misses: I8,
+    hits_on_generated: I4,
 ) -> None:  # fmt: skip
     size = cache.settings[BLOCK_SIZE]
     rows = cache.rows
-    for request in range(len(prompt_tokens)):
+    for request in range(first, stop):
         prompt = wide(prompt_tokens[request])
         total = prompt + (wide(output_tokens[request]) - 1 if outputs else 0)
         if rejects(cache, total):
@@ -118,4 +149,5 @@ def _replay_all(
         reach = total if cache.settings[KIND] == NONE else total // size * size
         matchable(books, rows.path[0], rows.at[0].path_length, reach)
         presented(books, request, total)
-        release(cache, 0)
+        if not hold or request + 1 < stop:
+            release(cache, 0)

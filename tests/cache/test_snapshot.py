@@ -29,6 +29,7 @@ FIGURE = Path(__file__).parents[2] / "traces" / "radix-figure.jsonl"
 CAPACITY = 185
 MOMENTS = [0, 1, 2, 3, 4, 5, 8, 9, 12]
 
+LONG = "Name three prime numbers larger than fifty.↵Bot: 53, 59, 61.↵User: And nine?↵Bot:"
 # One line a node: state, [tokens], text; * marks the nodes that the last request pins.
 STEPS = {
     0: "",
@@ -91,11 +92,11 @@ STEPS = {
   + [19-23]* low=
     + [23-27]* high
 """,
-    9: """
+    9: f"""
 = [0-22]* Answer briefly.↵User:\x20
   = [22-33]* Hello!↵Bot:
     = [33-43]*  Hi there.
-      + [43-131]* ↵User: Name three prime numbers larger than fifty.↵Bot: 53, 59, 61.↵User: And nine?↵Bot:
+      + [43-131]* ↵User: {LONG}
         + [131-135]*  No.
   × [22-46] What is a KV cache?↵Bot:
     × [46-70]  Attention state, saved.
@@ -112,11 +113,11 @@ STEPS = {
     · [23-27] high
 """,
     # The last token of a prompt is always computed, so the same question again cuts off its "=".
-    12: """
+    12: f"""
 · [0-22] Answer briefly.↵User:\x20
   · [22-33] Hello!↵Bot:
     · [33-43]  Hi there.
-      · [43-131] ↵User: Name three prime numbers larger than fifty.↵Bot: 53, 59, 61.↵User: And nine?↵Bot:
+      · [43-131] ↵User: {LONG}
         · [131-135]  No.
 = [0-19]* big=small hot=cold\x20
   = [19-22]* low
@@ -181,20 +182,14 @@ def place(request: int, start: int, stop: int) -> str:
     return f"{request} {start} {stop}"
 
 
-def tokens_of(trace: Trace, node: TreeNode) -> list[Any]:
-    request, start, stop = map(int, node.text.split())
-    return all_tokens(trace, request)[start:stop]
-
-
-def prefixes(trace: Trace, nodes: list[TreeNode]) -> set[tuple[Any, ...]]:
-    """Salt and every prefix that ends in one of the nodes."""
+def prefixes(trace: Trace, nodes: list[TreeNode], block_size: int) -> set[tuple[Any, ...]]:
+    """Salt and every prefix that ends with a block of one of the nodes."""
     found = set()
     for node in nodes:
         request = int(node.text.split()[0])
         whole = all_tokens(trace, request)
-        found |= {
-            (int(trace.salt[request]), *whole[: end + 1]) for end in range(node.start, node.stop)
-        }
+        ends = range(node.start + block_size, node.stop + 1, block_size)
+        found |= {(int(trace.salt[request]), *whole[:end]) for end in ends}
     return found
 
 
@@ -238,7 +233,7 @@ def live(snapshot: TreeSnapshot) -> list[TreeNode]:
     return [node for node in snapshot.nodes if node.state is not NodeState.evicted]
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(
     trace=traces(), block_size=st.sampled_from([1, 2, 4]),
     kv_tokens=st.one_of(st.none(), st.integers(8, 90)), outputs=st.booleans(),
@@ -261,7 +256,7 @@ def test_every_step_equals_the_plain_tree(
         assert len(seen) == len(live(snapshot))
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(
     trace=traces(), block_size=st.sampled_from([1, 2, 4]), outputs=st.booleans(),
     kv_tokens=st.one_of(st.none(), st.integers(8, 90)), chosen=st.sets(st.integers(0, 12), min_size=1),
@@ -276,15 +271,16 @@ def test_states_and_owners_by_token_prefixes(
     first = max(moments[0] - 1, 0)
     (start,) = observe_tree(trace, config, [first], outputs=outputs, text=place)
     for before, after in zip([start, *snapshots], snapshots, strict=False):
-        old, new = prefixes(trace, live(before)), prefixes(trace, live(after))
+        old, new = (prefixes(trace, live(one), block_size) for one in (before, after))
         gone = [node for node in after.nodes if node.state is NodeState.evicted]
         added = [node for node in after.nodes if node.state is NodeState.added]
-        assert prefixes(trace, gone) == old - new
-        assert prefixes(trace, added) >= new - old
-        assert sum(node.num_tokens for node in gone) == len(old - new) <= after.evicted_tokens
+        assert prefixes(trace, gone, block_size) == old - new
+        assert prefixes(trace, added, block_size) >= new - old
+        num_gone = sum(node.num_tokens for node in gone)
+        assert num_gone == len(old - new) * block_size <= after.evicted_tokens
         step = range(before.num_requests, after.num_requests)
         assert after.requests == tuple(trace.request_ids[request] for request in step)
-        assert after.tree_tokens == len(new)
+        assert after.tree_tokens == len(new) * block_size
         assert after.cached_tokens == sum(
             cached[request] for request in step if cached[request] > 0
         )
