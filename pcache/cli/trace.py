@@ -10,8 +10,11 @@ from typing import Annotated
 import pandas as pd
 import typer
 
+from pcache.cache.contract import CacheConfig
+from pcache.cli import policy_options as cache_option
 from pcache.cli.output import OutputFormat, emit, emit_all, fail, progress
 from pcache.errors import ConfigError, PcacheError
+from pcache.quantities import parse_tokens
 from pcache.trace import WORKLOADS, generate, read_trace, write_trace
 from pcache.trace.catalogue import CATALOGUE
 from pcache.trace.describe import describe
@@ -186,6 +189,59 @@ def fetch(
         typer.echo(path)
     else:
         emit(pd.DataFrame(columns), format=format)
+
+
+@trace_app.command()
+def tree(
+    trace: TraceFile,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="N[,N...]", help="After how many requests; default the last."),
+    ] = None,
+    block_size: cache_option.BlockSize = 1,
+    evict: cache_option.Evict = "lru",
+    kv_tokens: cache_option.KvTokens = None,
+    outputs: Annotated[
+        bool, typer.Option("--outputs/--no-outputs", help="Cache generated tokens too.")
+    ] = True,
+    max_nodes: Annotated[
+        int, typer.Option("--max-nodes", min=1, help="Most nodes to draw of one tree.")
+    ] = 60,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Draw a picture into this .png or .svg file.")
+    ] = None,
+    trace_format: FileFormat = "auto",
+    tokenizer: TokenizerName = "bytes",
+    block_tokens: BlockTokens = None,
+    limit: Limit = None,
+    start: Start = None,
+    end: End = None,
+    format: Format = OutputFormat.table,
+) -> None:
+    """Draw the radix tree after N requests: what was just added, hit, evicted, and who owns it.
+
+    Requests run one after another; the last of the N still holds its lock. Several numbers give
+    several trees, each compared with the one before. CSV and JSON have all nodes.
+
+    Example: pcache trace tree traces/radix-figure.jsonl --kv-tokens 185 --at 4
+    """
+    from pcache.cli.tree import show_trees  # matplotlib is slow to load: only when needed
+
+    try:
+        loaded = read_trace(
+            trace,
+            format=trace_format,
+            tokenizer=tokenizer,
+            block_tokens=block_tokens,
+            limit=limit,
+            start_s=start,
+            end_s=end,
+        )
+        capacity = None if kv_tokens is None else parse_tokens("--kv-tokens", kv_tokens)
+        config = CacheConfig("radix", block_size, capacity, evict)
+        show_trees(loaded, config, at, outputs, tokenizer, max_nodes, out, format)
+    except PcacheError as error:
+        fail(error)
 
 
 def _share(update: Callable[[float], None]) -> Callable[[float, float], None]:
