@@ -3,12 +3,12 @@
 `next_action` decides; whoever drives it carries the action out, on a virtual clock or on a GPU. With
 overlap the order is launch(n), plan(n+1), launch(n+1), commit(n), plan(n+2) …: a plan sees arrivals
 and commits up to the moment it is made. Without, each step is committed before the next is planned.
-An empty plan waits for the step in flight or, if there is none, for the next arrival.
+An empty plan waits for the step in flight or, if there is none, for the next arrival; but one that
+preempted somebody is made again at once.
 """
 
 from __future__ import annotations
 
-from pcache.cache.contract import evicted_blocks
 from pcache.jit import hot
 from pcache.scheduler.commit import commit_step
 from pcache.scheduler.plan import arrive, plan_step
@@ -43,11 +43,11 @@ def make_plan(s: Scheduler, now_ns: int) -> None:
     state = s.state[0]
     state.now_ns = now_ns
     s.cache.log.cursor[0].step = state.num_steps
-    state.evicted_before = evicted_blocks(s.cache)
-    state.preempted_before = state.num_preemptions
+    preempted_before = state.num_preemptions
     arrive(s, now_ns)
     state.plan_ready = plan_step(s, now_ns) > 0
-    state.plan_tried = 1
+    # A plan that only preempted has made room: the rest of the running requests get their turn.
+    state.plan_tried = state.plan_ready or state.num_preemptions == preempted_before
 
 
 @hot

@@ -51,6 +51,7 @@ def record_step(
     row[11] = generated_blocks(s.cache)
     row[12] = evicted_blocks(s.cache) - state.evicted_before
     row[13] = state.num_preemptions - state.preempted_before
+    state.evicted_before, state.preempted_before = evicted_blocks(s.cache), state.num_preemptions
 
 
 @hot

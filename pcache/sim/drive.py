@@ -132,8 +132,6 @@ def _jump(s: Scheduler, model: CostModel, sums: Records, rows: I8) -> int:
     planned_at = state.now_ns
     while steps < most and next_arrival > state.now_ns:
         s.cache.log.cursor[0].step = state.num_steps + steps
-        state.evicted_before = s.cache.flat.state[0].evicted + s.cache.radix.tree.state[0].evicted
-        state.preempted_before = state.num_preemptions
         if not _allocate_decodes(s, steps):
             break
         planned_at = state.now_ns

@@ -92,12 +92,14 @@ class Simulation:
         gpu_free = 0
         while True:
             if len(flying) < 1 + self.config.overlap:
-                before = self.evicted(), self.num_preemptions
+                preempted = self.num_preemptions
                 if self.make_plan():
                     start = max(self.now, gpu_free)
                     gpu_free = start + roofline(self.model, self.plan)
-                    self.record(start, gpu_free - start, *before)
+                    self.record(start, gpu_free - start)
                     flying.append((self.plan, gpu_free))
+                    continue
+                if self.num_preemptions > preempted:
                     continue
             if flying:
                 plan, ended = flying.pop(0)
@@ -116,7 +118,8 @@ class Simulation:
     def decide(self, kind: str, request: Request, lives: int = 0, count: int = 0) -> None:
         self.decisions.append((self.step, kind, request.number, lives, count))
 
-    def record(self, start: int, duration: int, evicted: int, preempted: int) -> None:
+    def record(self, start: int, duration: int) -> None:
+        """A row a step; evictions and preemptions since the last one."""
         self.steps.append(
             {
                 "planned_at_ns": self.now,
@@ -130,8 +133,10 @@ class Simulation:
                 "num_waiting": len(self.waiting),
                 "pinned_blocks": self.cache.pinned_blocks,
                 "cached_blocks": self.cache.cached_blocks,
-                "evicted_blocks": self.evicted() - evicted,
-                "num_preemptions": self.num_preemptions - preempted,
+                "evicted_blocks": self.evicted()
+                - sum(step["evicted_blocks"] for step in self.steps),
+                "num_preemptions": self.num_preemptions
+                - sum(step["num_preemptions"] for step in self.steps),
             }
         )
 
