@@ -40,7 +40,7 @@ ROW, BOX, INDENT, BAR = 0.375, 0.315, 0.15, 0.16
 """Inches: from node to node, height of a box, a level of the tree, the coloured bar of a box."""
 HEAD, GAP, MARGIN, LEGEND = 0.53, 0.3, 0.2, 0.22
 """Inches: a panel's heading, space between panels, around everything, and for a line of the legend."""
-COLUMNS, PANEL, WIDE_PANEL = 3, 4.35, 8.5
+COLUMNS, PANEL, WIDE_PANEL = 3, 4.6, 8.5
 MAX_HEIGHT = 390.0
 """Inches; beyond that a PNG has more rows than can be drawn."""
 
