@@ -42,7 +42,7 @@ def advance(s: Scheduler, model: CostModel, sums: Records, rows: I8, log_margin:
     while count < len(rows) and room(s.cache.log, log_margin):
         action = next_action(s)
         if action == PLAN:
-            jumped = _jump(s, model, sums, rows[count:]) if state.jump == 1 else 0
+            jumped = _jump(s, model, sums, rows[count:], log_margin) if state.jump == 1 else 0
             count += jumped
             if jumped == 0:
                 make_plan(s, state.now_ns)
@@ -116,7 +116,7 @@ def _allocate_decodes(s: Scheduler, ahead: int) -> bool:
 
 
 @hot
-def _jump(s: Scheduler, model: CostModel, sums: Records, rows: I8) -> int:
+def _jump(s: Scheduler, model: CostModel, sums: Records, rows: I8, log_margin: int) -> int:
     """Pass over uneventful decode steps; how many."""
     state = s.state[0]
     most = min(_uneventful_steps(s), len(rows))
@@ -130,7 +130,7 @@ def _jump(s: Scheduler, model: CostModel, sums: Records, rows: I8) -> int:
         next_arrival = s.requests[state.num_arrived].arrival_ns
     steps = 0
     planned_at = state.now_ns
-    while steps < most and next_arrival > state.now_ns:
+    while steps < most and next_arrival > state.now_ns and room(s.cache.log, log_margin):
         s.cache.log.cursor[0].step = state.num_steps + steps
         if not _allocate_decodes(s, steps):
             break

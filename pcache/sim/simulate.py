@@ -61,8 +61,9 @@ def simulate_policy(
     try:
         while True:
             rows = np.empty((STEPS_A_SLICE, NUM_COLUMNS), np.int64)
+            slices.append(rows)  # before it is filled: Ctrl-C shows when `advance` comes back
             count = advance(s, cost.model, step_record(), rows, margin)
-            slices.append(rows[:count])
+            slices[-1] = rows[:count]
             drained = drain(s.cache.log)
             events.append(drained)
             if progress is not None:
@@ -72,7 +73,9 @@ def simulate_policy(
         complete = _all_done(s)
     except KeyboardInterrupt:
         pass
-    steps = steps_frame(np.concatenate(slices) if slices else np.empty((0, NUM_COLUMNS), np.int64))
+    events.append(drain(s.cache.log))
+    slices.append(np.empty((0, NUM_COLUMNS), np.int64))
+    steps = steps_frame(np.concatenate(slices)[: s.state[0].num_steps])
     tokens = cache_config.kv_tokens
     facts = RunFacts(
         world="simulated",
