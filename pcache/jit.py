@@ -80,7 +80,12 @@ def inlined(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def records(length: int, /, **fields: type[np.generic]) -> Any:
-    """A zeroed array of records, `array[i].field` in compiled code; untouched parts cost no memory."""
+    """A zeroed array of records, `array[i].field`; untouched parts cost no memory.
+
+    Outside compiled code a field named like an attribute of numpy's scalars would be hidden by it.
+    """
+    hidden = [name for name in fields if hasattr(np.record, name)]
+    assert not hidden, f"numpy's own attributes: {hidden}"
     return np.zeros(length, np.dtype(list(fields.items()), align=True)).view(np.recarray)
 
 

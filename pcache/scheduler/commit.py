@@ -15,7 +15,7 @@ __all__ = ["commit_step"]
 @hot
 def commit_step(s: Scheduler, slot_index: int, ended_at_ns: int) -> None:
     """Book the step planned in `slot_index`, whose tokens reached the host at `ended_at_ns`."""
-    for k in range(s.slots[slot_index].size):
+    for k in range(s.slots[slot_index].num_entries):
         entry = s.plans[slot_index, k]
         at = s.requests[entry.request]
         if entry.decode == 0 and entry.life == at.preemptions:

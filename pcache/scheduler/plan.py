@@ -54,7 +54,7 @@ def plan_step(s: Scheduler, now_ns: int) -> int:
     """Plan one step into slot `state.plan_slot`; the number of requests in it (0: nothing to do)."""
     state = s.state[0]
     slot = s.slots[state.plan_slot]
-    slot.size, slot.planned_at_ns = 0, now_ns
+    slot.num_entries, slot.planned_at_ns = 0, now_ns
     if state.batching == CHUNKED:
         budget = _plan_running(s, state.token_budget)
         if budget >= 0:
@@ -66,14 +66,14 @@ def plan_step(s: Scheduler, now_ns: int) -> int:
             state.batch_left = min(state.num_waiting, state.max_running)
         if state.batch_left > 0:
             _admit_waiting(s, now_ns, state.token_budget)
-    if state.batching != CHUNKED and slot.size == 0:
+    if state.batching != CHUNKED and slot.num_entries == 0:
         state.batch_left = 0
         _plan_running(s, state.max_running)
     slot.pure_decode = 1
-    for k in range(slot.size):
+    for k in range(slot.num_entries):
         if s.plans[state.plan_slot, k].decode == 0:
             slot.pure_decode = 0
-    return slot.size
+    return slot.num_entries
 
 
 @hot
@@ -123,14 +123,14 @@ def _schedule(s: Scheduler, request: int, count: int, decode: bool, within_block
     """Add `count` tokens of a request, whose blocks are allocated, to the plan."""
     state = s.state[0]
     slot = s.slots[state.plan_slot]
-    entry, at = s.plans[state.plan_slot, slot.size], s.requests[request]
+    entry, at = s.plans[state.plan_slot, slot.num_entries], s.requests[request]
     entry.request, entry.row, entry.start, entry.count = request, at.row, at.planned, count
     entry.decode, entry.life = int(decode), at.preemptions
     entry.indexed_before = s.cache.rows.at[at.row].indexed_blocks
     at.planned += count
     entry.samples = int(at.planned >= at.target)
     at.sampled += entry.samples
-    slot.size += 1
+    slot.num_entries += 1
     if within_block:
         return
     planned(s.cache, at.row, at.planned, at.prompt)
@@ -176,15 +176,15 @@ def _preempt(s: Scheduler, victim: int) -> tuple[int, int]:
     state, at = s.state[0], s.requests[victim]
     slot = s.slots[state.plan_slot]
     refund = 0
-    for k in range(slot.size):
+    for k in range(slot.num_entries):
         entry = s.plans[state.plan_slot, k]
         if entry.request == victim:
             refund = entry.count
             at.sampled -= entry.samples
             unplan(s.cache, at.row, entry.indexed_before)
-            for later in range(k + 1, slot.size):
+            for later in range(k + 1, slot.num_entries):
                 s.plans[state.plan_slot, later - 1] = s.plans[state.plan_slot, later]
-            slot.size -= 1
+            slot.num_entries -= 1
             break
     rows = s.cache.rows
     computing(s.books, rows.path[at.row], rows.at[at.row].path_length, at.progress, at.target,

@@ -76,7 +76,7 @@ class Scheduler(NamedTuple):
 
     `running[:num_running]` are requests in order of admission, `queue` is a ring of waiting ones.
     `plans[slot, k]`: `request`, `row`, `start`, `count`, `samples`, `decode`, `life` (preemptions of
-    the request when planned), `indexed_before`. `slots[slot]`: `size`, `planned_at_ns`,
+    the request when planned), `indexed_before`. `slots[slot]`: `num_entries`, `planned_at_ns`,
     `ends_at_ns`, `pure_decode`, `steps_row`. `state[0]` holds settings and counters.
     """
 
@@ -130,7 +130,7 @@ def make_scheduler(
         samples=np.int64, decode=np.int64, life=np.int64, indexed_before=np.int64,
     ).reshape(2, num_rows)  # fmt: skip
     slots = records(
-        2, size=np.int64, planned_at_ns=np.int64, ends_at_ns=np.int64, pure_decode=np.int64
+        2, num_entries=np.int64, planned_at_ns=np.int64, ends_at_ns=np.int64, pure_decode=np.int64
     )
     state = records(
         1, batching=np.int64, order=np.int64, token_budget=np.int64, max_running=np.int64,
@@ -157,8 +157,10 @@ def make_scheduler(
 
 
 def most_events_a_step(trace: Trace, cache: CacheConfig, scheduler: SchedulerConfig) -> int:
-    """Rows that one step can add to the log: allocations and evictions of single blocks."""
+    """Rows that planning or committing one step can add to the log, were every block a run of its
+    own: what is allocated and evicted, and the cached blocks of every request admitted at once."""
     longest = int((trace.prompt_tokens.astype(np.int64) + trace.output_tokens).max(initial=1))
     blocks = (scheduler.token_budget + longest) // cache.block_size + 4 * scheduler.max_running
     capacity = blocks if cache.kv_tokens is None else cache.kv_tokens // cache.block_size
-    return 8 * blocks + min(capacity, 1 << 22) + 1024
+    shared = min(scheduler.max_running, len(trace)) * (longest // cache.block_size)
+    return 8 * blocks + shared + min(capacity, 1 << 22) + 1024

@@ -29,7 +29,7 @@ def clear_sums(sums: Records) -> None:
 def sum_up_plan(s: Scheduler, slot: int, sums: Records) -> None:
     """Describe the step planned in `slot`."""
     clear_sums(sums)
-    for k in range(s.slots[slot].size):
+    for k in range(s.slots[slot].num_entries):
         entry = s.plans[slot, k]
         describe_request(sums, entry.start, entry.count, entry.samples, entry.decode == 1)
 

@@ -77,7 +77,7 @@ def _uneventful_steps(s: Scheduler) -> int:
         return 0
     if state.overlap == 1:
         in_flight = s.slots[1 - state.plan_slot]
-        if in_flight.pure_decode == 0 or in_flight.size != state.num_running:
+        if in_flight.pure_decode == 0 or in_flight.num_entries != state.num_running:
             return 0
     steps = 1 << 40
     for k in range(state.num_running):
@@ -171,5 +171,5 @@ def _land(s: Scheduler, steps: int, planned_at_ns: int) -> None:
         s.plans[new, k] = s.plans[old, k]
         entry.start = s.requests[entry.request].planned - 1
     slot = s.slots[new]
-    slot.size, slot.pure_decode = state.num_running, 1
+    slot.num_entries, slot.pure_decode = state.num_running, 1
     slot.planned_at_ns, slot.ends_at_ns = planned_at_ns, state.gpu_free_at_ns
