@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pcache.recording import write_recording
 from pcache.rundir import Run, write_run
 
 __all__ = ["Results"]
@@ -57,10 +58,12 @@ class Results:
         paths = [out / run.label.replace("/", "-").replace(" ", "-") for run in self.runs]
         for path, run in zip(paths, self.runs, strict=True):
             write_run(path, run.config, run.summary, run.requests, run.steps)
+            write_recording(path, run.events, run.instants)
         return paths
 
 
 def _stack(frames: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
     if not frames:
         return pd.DataFrame()
-    return pd.concat([frame.assign(policy=label) for label, frame in frames], ignore_index=True)
+    named = [frame.assign(policy=label)[["policy", *frame.columns]] for label, frame in frames]
+    return pd.concat(named, ignore_index=True)

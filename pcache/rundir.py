@@ -3,6 +3,7 @@
     config.json        everything resolved: command, policy, capacity, versions, trace sha256, seed
     requests.parquet   a row per request, in trace order (REQUEST_COLUMNS)
     steps.parquet      a row per step (STEP_COLUMNS); absent for `replay`, which has no clock
+    decisions.parquet, instants.parquet     of `run` alone: what a replay needs (pcache.recording)
     summary.json       the numbers of the tables, and `complete`: did the run reach its end
 
 Files are written to a temporary name and renamed, so a reader never sees half of one. An
@@ -123,13 +124,14 @@ SUMMARY_FIELDS: dict[str, str] = {
 @dataclass(frozen=True, slots=True)
 class Run:
     """One finished or interrupted run in memory. `events` is its decision log, int64 [n, 6] as in
-    `cache.events`, if it was kept; it is not part of the run directory."""
+    `cache.events`, if it was kept; `instants` are those of a measured run's actions."""
 
     config: dict[str, Any]
     summary: dict[str, Any]
     requests: pd.DataFrame
     steps: pd.DataFrame | None = None
     events: I8 | None = None
+    instants: I8 | None = None
 
     @property
     def label(self) -> str:
@@ -179,22 +181,42 @@ def read_run(path: Path) -> RunDirectory:
             f"{path}: no summary.json here; give a directory that simulate, run or replay wrote"
         )
     try:
-        config = json.loads((path / "config.json").read_text())
-        summary = json.loads((path / "summary.json").read_text())
+        config = _object(path / "config.json")
+        summary = _object(path / "summary.json")
+        version = config.get("format_version")
+        if version != FORMAT_VERSION:
+            raise RunDirectoryError(
+                f"{path}: format version {version!r}, this pcache reads {FORMAT_VERSION}; run it "
+                "again"
+            )
         requests = pd.read_parquet(path / "requests.parquet")
         steps_path = path / "steps.parquet"
         steps = pd.read_parquet(steps_path) if steps_path.is_file() else None
+        _check_fields(summary, requests)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise RunDirectoryError(
             f"{path}: damaged run directory ({reason}); run it again"
         ) from error
-    version = config.get("format_version")
-    if version != FORMAT_VERSION:
-        raise RunDirectoryError(
-            f"{path}: format version {version!r}, this pcache reads {FORMAT_VERSION}; run it again"
-        )
     return RunDirectory(path, config, summary, requests, steps)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    value = json.loads(path.read_text())
+    if not isinstance(value, dict):
+        raise ValueError(f"{path.name} is not an object")
+    return value
+
+
+def _check_fields(summary: dict[str, Any], requests: pd.DataFrame) -> None:
+    """Raise ValueError if something is absent that every command writes."""
+    fields = ("world", "label", "complete", "num_requests", "prompt_tokens", "hit_rate")
+    columns = list(REQUEST_COLUMNS)
+    columns = columns[: columns.index("miss_rounding_tokens") + 1]
+    absent = [f"{name} in summary.json" for name in fields if name not in summary]
+    absent += [f"{name} in requests.parquet" for name in columns if name not in requests]
+    if absent:
+        raise ValueError(f"no {absent[0]}")
 
 
 def _json(value: dict[str, Any]) -> bytes:

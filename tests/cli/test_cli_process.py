@@ -1,0 +1,77 @@
+"""The program as a process: exit status, pipes, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+from command_line import RAG, pcache
+
+from pcache.rundir import NOT_REACHED
+
+PROGRAM = (sys.executable, "-m", "pcache")
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_an_error_is_one_line_and_exit_status_2() -> None:
+    process = start("simulate", "none.jsonl")
+    stdout, stderr = process.communicate(timeout=120)
+    assert (process.returncode, stdout) == (2, "")
+    assert stderr == (
+        "pcache: error: none.jsonl: cannot be read (No such file or directory); check the path\n"
+    )
+
+
+def test_a_reader_that_stops_early_ends_it_quietly() -> None:
+    process = start("trace", "convert", RAG, "-")  # more than a pipe holds
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("{")
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(timeout=120) in (1, -signal.SIGPIPE)
+
+
+def long_trace(path: Path, num_requests: int) -> None:
+    """So many requests at once that simulating them takes far longer than a test waits."""
+    with path.open("w") as file:
+        for number in range(num_requests):
+            line = {
+                "timestamp": 0, "input_length": 3, "output_length": 1 + number % 9973,
+                "hash_ids": [number],
+            }  # fmt: skip
+            file.write(json.dumps(line) + "\n")
+
+
+def test_ctrl_c_leaves_a_partial_run_that_can_be_reported(tmp_path: Path) -> None:
+    trace, runs = tmp_path / "long.jsonl", tmp_path / "runs"
+    long_trace(trace, 20_000)
+    pcache("simulate", str(trace), "--limit", "2")  # compiled before the clock runs
+    process = start("simulate", str(trace), "--policy", "radix,hash", "--out", str(runs))
+    time.sleep(5)
+    assert process.poll() is None, "the simulation ended before it could be interrupted"
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    assert stderr == ""
+    assert "Interrupted: radix/16 is incomplete" in stdout
+    summary = json.loads((runs / "radix-16" / "summary.json").read_text())
+    assert summary["complete"] is False
+    assert 0 < summary["requests_finished"] < 20_000
+    requests = pd.read_parquet(runs / "radix-16" / "requests.parquet")
+    assert (requests.cached_tokens == NOT_REACHED).any()
+    assert not (runs / "hash-16").exists()
+    shown = pcache("report", str(runs), "--out", str(tmp_path / "report")).stdout
+    assert "radix/16" in shown
+    assert "was interrupted after" in (tmp_path / "report" / "index.html").read_text()
