@@ -73,7 +73,7 @@ def hash_lookup(keys: BlockKeys, cache: HashCache, rows: Rows, row: int, num_tok
         node = keys.nodes[rows.path[row, place]]
         stop = min(node.end_block, limit)
         if hits < stop:
-            hits = _end_of_cached(cache.holder, node.base, hits, stop)
+            hits = _end_of_cached(cache.holder, node.key_base, hits, stop)
         if hits < stop:
             break
     if cache.state[0].all_or_nothing == 1 and hits < limit:
@@ -112,7 +112,7 @@ def hash_admit(
     for place in range(rows.at[row].path_length):
         node = keys.nodes[rows.path[row, place]]
         while block < min(node.end_block, hits):
-            held = wide(cache.holder[node.base + block])
+            held = wide(cache.holder[node.key_base + block])
             rows.table[row, block] = held
             free_hits += cache.blocks[held].users == 0
             block += 1
@@ -175,7 +175,7 @@ def hash_commit(
         node = keys.nodes[rows.path[row, place]]
         while block < min(full, node.end_block):
             held = wide(rows.table[row, block])
-            _remember(cache, held, node.base + block, wide((block + 1) * size > prompt_tokens))
+            _remember(cache, held, node.key_base + block, wide((block + 1) * size > prompt_tokens))
             block += 1
     rows.at[row].indexed_blocks = full
 

@@ -19,8 +19,8 @@ __all__ = ["BlockKeys", "block_keys", "fill_path", "path_place"]
 
 
 class BlockKeys(NamedTuple):
-    """`nodes[n]` has `parent`, `first_block` ≤ its blocks < `end_block`, and `base`, the key of block
-    0 if the node reached that far up: block k of node n has the key base + k.
+    """`nodes[n]` has `parent`, `first_block` ≤ its blocks < `end_block`, and `key_base`, the key of block
+    0 if the node reached that far up: block k of node n has the key key_base + k.
 
     `leaf[i]` is the node where request i's prompt and output end. `sizes` holds [block_size, number
     of keys, longest path in nodes].
@@ -34,13 +34,17 @@ class BlockKeys(NamedTuple):
 def block_keys(forest: PrefixForest, block_size: int) -> BlockKeys:
     """Number the forest's full blocks of `block_size` tokens."""
     nodes = records(
-        len(forest.parent), parent=np.int64, first_block=np.int64, end_block=np.int64, base=np.int64
+        len(forest.parent),
+        parent=np.int64,
+        first_block=np.int64,
+        end_block=np.int64,
+        key_base=np.int64,
     )
     nodes.parent = forest.parent
     nodes.first_block = forest.start // block_size
     nodes.end_block = forest.end // block_size
     ends = np.cumsum(nodes.end_block - nodes.first_block)
-    nodes.base = ends - nodes.end_block
+    nodes.key_base = ends - nodes.end_block
     longest = _longest_path(forest.parent, np.zeros_like(forest.parent))
     sizes = np.array([block_size, ends[-1], longest], np.int64)
     return BlockKeys(nodes, forest.output_node, sizes)
