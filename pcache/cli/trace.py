@@ -93,7 +93,9 @@ def info(
 @trace_app.command()
 def convert(
     trace: TraceFile,
-    out: Annotated[str, typer.Argument(help="File to write, also .gz, .xz, .zst; - is stdout.")],
+    out: Annotated[
+        str, typer.Argument(metavar="OUT", help="File to write, also .gz, .xz, .zst; - is stdout.")
+    ],
     to: Annotated[str, typer.Option("--to", help="native or mooncake.")] = "native",
     to_block_tokens: Annotated[
         int, typer.Option("--to-block-tokens", min=1, help="Block size of a Mooncake trace.")
