@@ -68,15 +68,26 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 def hot(function: Callable[P, R]) -> Callable[P, R]:
     """As `compiled`, for code that creates no arrays: numba then counts no references to the ones
     it gets, which otherwise costs more than the work wherever a tuple of many arrays is read."""
-    return cast(Callable[P, R], numba.njit(cache=True, error_model="numpy", _nrt=False)(function))
+    return _without_references(function, forceinline=False)
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """As `hot`, and made part of every caller."""
-    return cast(
-        Callable[P, R],
-        numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)(function),
+    return _without_references(function, forceinline=True)
+
+
+def _without_references(function: Callable[P, R], forceinline: bool) -> Callable[P, R]:
+    dispatcher = numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=forceinline)(
+        function
     )
+    template_of = dispatcher.get_call_template
+
+    def for_any_value(args: Any, keywords: Any) -> Any:
+        """Not one version for each constant that a caller passes."""
+        return template_of(tuple(map(numba.types.unliteral, args)), keywords)
+
+    dispatcher.get_call_template = for_any_value
+    return cast(Callable[P, R], dispatcher)
 
 
 def records(length: int, /, **fields: type[np.generic]) -> Any:

@@ -19,8 +19,8 @@ __all__ = ["BlockKeys", "block_keys", "fill_path", "path_place"]
 
 
 class BlockKeys(NamedTuple):
-    """`nodes[n]` has `parent`, `first_block` ≤ its blocks < `end_block`, and `key_base`, the key of block
-    0 if the node reached that far up: block k of node n has the key key_base + k.
+    """`nodes[n]` has `parent`, `first_block` ≤ its blocks < `end_block`, and `key_base`, the key of
+    block 0 if the node reached that far up: block k of node n has the key key_base + k.
 
     `leaf[i]` is the node where request i's prompt and output end. `sizes` holds [block_size, number
     of keys, longest path in nodes].
