@@ -39,9 +39,10 @@ class HashCache:
 
     def key(self, row: Row, block: int) -> Any:
         end = (block + 1) * self.size
+        if self.index == "exact" and end > row.prompt:
+            return row.request, end  # what a request generates is its own
         if self.index == "exact":
-            whole = row.tokens[: row.prompt] if end <= row.prompt else row.tokens[:-1]
-            return row.salt, tuple(whole), row.prompt, end
+            return row.salt, tuple(row.tokens[: row.prompt]), end
         return row.salt, tuple(row.tokens[:end])
 
     def rejects(self, num_tokens: int) -> bool:
