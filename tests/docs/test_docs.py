@@ -22,9 +22,9 @@ DOCUMENTS = [
 
 
 def commands(document: Path) -> Iterator[list[str]]:
-    """Arguments of every `pcache ...` line in a code block, continuation lines joined."""
+    """Arguments of every indented `pcache ...` line, continuation lines joined."""
     text = document.read_text().replace("\\\n", " ")
-    for line in re.findall(r"^(?:    |\$ |    \$ )?pcache (.+)$", text, re.MULTILINE):
+    for line in re.findall(r"^    pcache (.+)$", text, re.MULTILINE):
         yield shlex.split(line, comments=True)
 
 
@@ -57,7 +57,7 @@ def test_paths_exist(document: Path) -> None:
     for path in re.findall(
         r"`((?:pcache|tests|docs|benchmarks|tools)/[\w/.]+)`", document.read_text()
     ):
-        assert (ROOT / path).exists(), path
+        assert "NAME" in path or (ROOT / path).exists(), path
 
 
 def test_the_reference_is_what_the_help_says() -> None:
