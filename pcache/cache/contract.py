@@ -232,7 +232,10 @@ def planned(cache: Cache, row: int, num_tokens: int, prompt_tokens: int) -> None
 
 @hot
 def unplan(cache: Cache, row: int, indexed_before: int) -> None:
-    """The row's part of the plan will not run: what became matchable since is taken back."""
+    """The row's part of the plan will not run: what became matchable since is taken back.
+
+    Nobody may have shared it since: a plan that preempts admits nobody.
+    """
     if cache.settings[KIND] != RADIX:
         hash_unplan(cache.flat, cache.rows, row, indexed_before)
 

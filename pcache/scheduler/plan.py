@@ -192,6 +192,7 @@ def _preempt(s: Scheduler, victim: int) -> tuple[int, int]:
     release(s.cache, at.row)
     emit(s.cache.log, PREEMPT, victim, 0, 0, 0)
     position = leave_running(s, victim)
+    at.lost = at.planned - refund
     at.planned, at.preemptions = 0, at.preemptions + 1
     state.num_preemptions += 1
     enqueue(s, victim, True)
@@ -268,7 +269,7 @@ def _admit(
                      at.prompt, matched, (at.prompt - 1) // size * size, s.misses[request])  # fmt: skip
         presented(s.books, request, at.prompt)
     else:
-        at.recomputed += target - matched
+        at.recomputed += max(0, at.lost - matched)
     emit(s.cache.log, ADMIT, request, at.preemptions, row, matched)
     computing(s.books, s.cache.rows.path[row], s.cache.rows.at[row].path_length, matched, target,
               target, 1)  # fmt: skip

@@ -70,14 +70,16 @@ class Scheduler(NamedTuple):
     `requests[i]`: the trace's `prompt`, `output`, `arrival_ns`, `priority`; then `row` (-1: none),
     `target` (tokens to compute before the next sample), `planned` (tokens with KV once all plans so
     far have run), `sampled` and `delivered` (output tokens planned, and on the host), `cached`
-    (tokens at first admission, -1 until then), `generated_hits` of it, `preemptions`, `recomputed`,
-    `progress` (tokens that the accounting has seen as computed), and the instants `admitted_at_ns`,
-    `first_token_at_ns`, `finished_at_ns` (-1 until then). `misses[i]`: tokens by cause.
+    (tokens at first admission, -1 until then), `generated_hits` of it, `preemptions`, `lost` (tokens
+    it had when last preempted), `recomputed` (of them computed again, summed over its lives),
+    `progress` (tokens that the accounting has seen as computed), `rejected`, and the instants
+    `admitted_at_ns`, `first_token_at_ns`, `finished_at_ns` (-1 until then). `misses[i]`: tokens by
+    cause.
 
     `running[:num_running]` are requests in order of admission, `queue` is a ring of waiting ones.
     `plans[slot, k]`: `request`, `row`, `start`, `count`, `samples`, `decode`, `life` (preemptions of
     the request when planned), `indexed_before`. `slots[slot]`: `num_entries`, `planned_at_ns`,
-    `ends_at_ns`, `pure_decode`, `steps_row`. `state[0]` holds settings and counters.
+    `ends_at_ns`, `pure_decode`. `state[0]` holds settings and counters.
     """
 
     cache: Cache
@@ -118,7 +120,7 @@ def make_scheduler(
         num, prompt=np.int64, output=np.int64, arrival_ns=np.int64, priority=np.int64,
         row=np.int64, target=np.int64, planned=np.int64, sampled=np.int64, delivered=np.int64,
         cached=np.int64, generated_hits=np.int64, preemptions=np.int64, recomputed=np.int64,
-        progress=np.int64, admitted_at_ns=np.int64, first_token_at_ns=np.int64,
+        lost=np.int64, progress=np.int64, admitted_at_ns=np.int64, first_token_at_ns=np.int64,
         finished_at_ns=np.int64, rejected=np.int64,
     )  # fmt: skip
     requests.prompt, requests.output = trace.prompt_tokens, trace.output_tokens
