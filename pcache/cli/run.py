@@ -125,7 +125,7 @@ def run(
     The same scheduler and caches as in simulate, real kernels and a real clock. Outputs have the
     trace's lengths and, where known, its tokens. Needs the extra `gpu`.
 
-    Example: pcache run traces/self-consistency.jsonl.xz --device cpu --kv-tokens 20k --limit 12
+    Example: pcache run traces/few-shot.jsonl.xz --device cpu --kv-tokens 20k --limit 12 --skip-idle
     """
     try:
         require("torch", "pcache run")

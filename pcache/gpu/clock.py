@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 __all__ = ["Clock"]
 
 _SPIN_NS = 2_000_000
 """Sleeping may overshoot by about this much; the rest of a wait is spent looking at the clock."""
+_NAP_NS = 50_000_000
+"""Longest sleep between two looks at whether to go on waiting."""
 
 
 class Clock:
@@ -26,11 +29,13 @@ class Clock:
         """An instant of `time.perf_counter_ns` on this clock."""
         return host_ns - self._zero_ns
 
-    def wait_until(self, at_ns: int) -> None:
-        """Return when it is `at_ns`, at once if it is later."""
+    def wait_until(self, at_ns: int, check: Callable[[], None]) -> None:
+        """Return when it is `at_ns`, at once if it is later. `check` is called now and then; what it
+        raises ends the wait."""
         if self._skip_idle:
             self._zero_ns -= max(0, at_ns - self.now_ns())
             return
         while (left := at_ns - self.now_ns()) > 0:
+            check()
             if left > _SPIN_NS:
-                time.sleep((left - _SPIN_NS) / 1e9)
+                time.sleep(min(left - _SPIN_NS, _NAP_NS) / 1e9)

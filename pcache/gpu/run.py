@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import torch
 from pcache.cache.contract import CacheConfig
 from pcache.errors import ConfigError, DeviceError
 from pcache.gpu.backend import backend_named
-from pcache.gpu.device import dtype_named, open_device
-from pcache.gpu.engine import EngineRun
+from pcache.gpu.clock import Clock
+from pcache.gpu.device import device_errors, dtype_named, open_device
+from pcache.gpu.engine import EngineRun, compile_loop
 from pcache.gpu.kv_pool import KVPool, kv_block_bytes
 from pcache.gpu.layouts import NO_GRAPHS, GraphBuckets
 from pcache.gpu.model import Model
@@ -62,12 +64,13 @@ def load_model(settings: EngineSettings, max_context_tokens: int) -> Model:
     """A model by shape name with random weights, or from a directory or GGUF file."""
     device, dtype = open_device(settings.device), dtype_named(settings.dtype)
     path = Path(settings.model)
-    if path.exists():
-        source = open_source(path)
-        shape, weights = source.shape, load_weights(source.shape, source, dtype, device)
-    else:
-        shape = model_shape(settings.model)
-        weights = random_weights(shape, settings.seed, dtype, device)
+    with device_errors("loading the weights"):
+        if path.exists():
+            source = open_source(path)
+            shape, weights = source.shape, load_weights(source.shape, source, dtype, device)
+        else:
+            shape = model_shape(settings.model)
+            weights = random_weights(shape, settings.seed, dtype, device)
     return Model(shape, weights, backend_named(settings.kernels), max_context_tokens)
 
 
@@ -80,6 +83,15 @@ def memory_tokens(model: Model) -> int:
     return int(free * MEMORY_SHARE) // kv_block_bytes(model.shape, 1, model.dtype)
 
 
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """How one run went."""
+
+    prepared: PrepareReport
+    complete: bool
+    failure: str | None
+
+
 class GpuBench:
     """One loaded model that serves runs of one trace, one after another."""
 
@@ -89,6 +101,9 @@ class GpuBench:
         self.max_context = -(-longest // 512) * 512
         self.model = load_model(settings, self.max_context)
         self._tokens: RequestTokens = request_tokens(trace, self.model.shape.vocab_size)
+        began = time.perf_counter_ns()
+        compile_loop(trace)
+        self._loop_compile_ns = time.perf_counter_ns() - began
 
     def run(
         self,
@@ -100,36 +115,47 @@ class GpuBench:
     ) -> Run:
         """Run the trace under one policy. An interrupted run, or one whose device failed, comes back
         incomplete; the latter with `failure` in its config."""
-        runner, prepared = self._prepare(cache_config, rules)
+        settings = self._settings
         engine = EngineRun(
-            self._trace, self._forest, self._tokens, cache_config, rules, runner,
-            skip_idle=self._settings.skip_idle, poison=self._settings.poison,
-        )  # fmt: skip
-        failure = None
-        try:
-            complete = engine.run(progress)
-        except DeviceError as error:
-            complete, failure = False, str(error)
+            self._trace, self._forest, self._tokens, cache_config, rules, poison=settings.poison
+        )
+        measured = self._measure(engine, cache_config, rules, progress)
+        gc.collect()  # the pool's memory is the next run's
         described = config | {
             "hardware": hardware(self.model.device),
-            "engine": asdict(self._settings) | {"model": self.model.shape.name},
-            "before_time_zero": asdict(prepared),
-            "failure": failure,
+            "engine": asdict(settings) | {"model": self.model.shape.name},
+            "before_time_zero": asdict(measured.prepared)
+            | {"loop_compile_ns": self._loop_compile_ns},
+            "failure": measured.failure,
         }
-        facts = RunFacts(**{**asdict(facts), "complete": complete})
+        facts = replace(facts, complete=measured.complete)
         run = run_from_scheduler(
             self._trace, engine.scheduler, steps_frame(engine.steps), described, facts
         )
-        del runner, engine._runner
-        gc.collect()
-        return Run(run.config, run.summary, run.requests, run.steps, engine.events)
+        return replace(run, events=engine.events, instants=engine.instants)
 
-    def _prepare(
-        self, cache_config: CacheConfig, rules: SchedulerConfig
-    ) -> tuple[Runner, PrepareReport]:
+    def _measure(
+        self,
+        engine: EngineRun,
+        cache_config: CacheConfig,
+        rules: SchedulerConfig,
+        progress: Callable[[float], None] | None,
+    ) -> _Measured:
+        prepared = PrepareReport(0, 0, 0)
+        try:
+            runner = self._runner(cache_config, rules)
+            prepared = runner.prepare()
+            complete = engine.run(runner, Clock(self._settings.skip_idle), progress)
+        except DeviceError as error:
+            return _Measured(prepared, False, str(error))
+        except KeyboardInterrupt:  # before time zero; later ones end the engine's run in order
+            return _Measured(prepared, False, None)
+        return _Measured(prepared, complete, None)
+
+    def _runner(self, cache_config: CacheConfig, rules: SchedulerConfig) -> Runner:
         assert cache_config.kv_tokens is not None, "a GPU's cache has a size"
         model, size = self.model, cache_config.block_size
-        rows = min(rules.max_running, len(self._trace))
+        rows = max(rules.max_running, 256)
         whole = int(self._trace.prompt_tokens.max()) if rules.batching != "chunked" else 0
         # One more block: id 0 is never handed out.
         pool = KVPool(
@@ -141,8 +167,7 @@ class GpuBench:
         limits = RunnerConfig(
             self.max_context, rows, max(rules.token_budget, whole), sampling, graphs
         )
-        runner = Runner(model, pool, limits)
-        return runner, runner.prepare()
+        return Runner(model, pool, limits)
 
 
 def hardware(device: torch.device) -> dict[str, Any]:

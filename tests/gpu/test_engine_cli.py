@@ -1,0 +1,172 @@
+"""`pcache run` on a CPU: the smallest run, and every way in which a run may end early."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import Result
+from typer.testing import CliRunner
+
+from pcache.cache.contract import CacheConfig
+from pcache.cli.main import app
+from pcache.errors import DeviceError
+from pcache.gpu.runner import Pending, Runner
+from pcache.prefixes import build_forest
+from pcache.recording import read_recording
+from pcache.rundir import RunDirectory, read_run
+from pcache.scheduler.state import SchedulerConfig
+from pcache.sim.parity import first_difference, replay_instants
+from pcache.trace import read_trace
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """Four requests, of which three share 20 tokens; the last comes when the others are done."""
+    path = tmp_path / "few.jsonl"
+    common = list(range(100, 120))
+    with path.open("w") as file:
+        for number in range(4):
+            prompt = [*common, *range(number)] if number else [7]
+            line = {
+                "id": f"r{number}", "arrival_ns": 40_000_000 * (number // 3),
+                "prompt": {"tokens": prompt}, "output": {"num_tokens": 3 + number},
+            }  # fmt: skip
+            file.write(json.dumps(line) + "\n")
+    return path
+
+
+def pcache(trace: Path, *options: str, code: int, device: str = "cpu") -> Result:
+    arguments = ["run", str(trace), "--device", device, "--kv-tokens", "400", *options]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_the_smallest_run(trace: Path, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    result = pcache(trace, "--policy", "hash,none", "--poison", "--format", "json",
+                    "--out", str(out), code=0)  # fmt: skip
+    assert "hash/16" in result.stdout
+    run = read_run(out / "hash-16")
+    assert run.summary["world"] == "measured"
+    assert run.summary["complete"]
+    assert run.summary["latency_source"] == "measured on CPU"
+    assert run.requests["cached_tokens"].tolist() == [0, 0, 16, 16]
+    assert (run.requests["ttft_ms"] > 0).all()
+    assert run.requests["queue_ms"].max() < run.requests["ttft_ms"].max() < 20_000
+    assert run.config["before_time_zero"]["loop_compile_ns"] > 0
+    assert run.config["engine"]["poison"]
+    assert run.steps is not None
+    assert run.steps["prefill_tokens"].sum() == run.requests["prompt_tokens"].sum() - 32
+    assert (run.steps["ended_at_ns"] > run.steps["launched_at_ns"]).all()
+    assert (run.steps["launched_at_ns"] > run.steps["planned_at_ns"]).all()
+    assert run.steps["launched_at_ns"].iloc[-1] > 40_000_000
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_no_gpu_is_one_line(trace: Path) -> None:
+    result = pcache(trace, "--model", "tiny", code=2, device="cuda")
+    assert result.stderr.startswith("pcache: error: no CUDA device 0 ")
+    assert result.stderr.count("\n") == 1
+    assert "use --device cpu" in result.stderr
+
+
+def test_no_torch_is_one_line(trace: Path) -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None; sys.argv[0] = 'pcache'\n"
+        "from pcache.cli.main import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "run", str(trace)], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("pcache: error: pcache run needs the package torch: ")
+    assert "pip install 'pcache[gpu]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def at_step(number: int, happens: Callable[[], None]) -> Any:
+    """A runner's `launch` in which something happens at one step."""
+    launch, steps = Runner.launch, iter(range(1000))
+
+    def changed(self: Runner, *arguments: Any, **named: Any) -> Pending:
+        if next(steps) == number:
+            happens()
+        return launch(self, *arguments, **named)
+
+    return changed
+
+
+def check_partial(path: Path, trace: Path) -> RunDirectory:
+    """Valid, incomplete, and to be replayed as far as it goes."""
+    run = read_run(path)
+    assert run.summary["complete"] is False
+    assert len(run.requests) == run.summary["num_requests"] == 4
+    assert run.steps is not None
+    assert (run.steps["ended_at_ns"] > run.steps["launched_at_ns"]).all()
+    loaded, (events, instants) = read_trace(trace), read_recording(path)
+    again = replay_instants(loaded, build_forest(loaded), CacheConfig("hash", 16, 400),
+                            SchedulerConfig(), instants)  # fmt: skip
+    assert first_difference(loaded, events, instants, again) is None
+    return run
+
+
+def test_ctrl_c_leaves_a_partial_run(
+    trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    press = at_step(4, lambda: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(Runner, "launch", press)
+    result = pcache(trace, "--policy", "hash,none", "--out", str(tmp_path), code=130)
+    assert "Interrupted: hash/16 is incomplete" in result.stdout
+    run = check_partial(tmp_path / "hash-16", trace)
+    assert run.config["failure"] is None
+    assert run.steps is not None
+    assert 2 <= len(run.steps) <= 5
+    assert run.summary["requests_finished"] < 4
+    assert not (tmp_path / "none-16").exists()
+
+
+def lose_device(*_: Any) -> None:
+    raise DeviceError("the GPU failed while running a step: made up")
+
+
+def test_a_lost_device_leaves_a_partial_run(
+    trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Runner, "launch", at_step(2, lose_device))
+    result = pcache(trace, "--policy", "hash,none", "--out", str(tmp_path), code=2)
+    assert result.stderr.splitlines()[-1].endswith("the GPU failed while running a step: made up")
+    run = check_partial(tmp_path / "hash-16", trace)
+    assert run.config["failure"] == "the GPU failed while running a step: made up"
+    assert run.steps is not None
+    assert len(run.steps) == 1, "the other was in flight"
+
+
+@pytest.mark.parametrize(("error", "code"), [(lose_device, 2), (KeyboardInterrupt, 130)])
+def test_ending_before_time_zero_keeps_the_runs_before(
+    error: Any, code: int, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare, runs = Runner.prepare, iter(range(2))
+
+    def fail_second(self: Runner) -> Any:
+        if next(runs) == 1:
+            raise error()
+        return prepare(self)
+
+    monkeypatch.setattr(Runner, "prepare", fail_second)
+    pcache(trace, "--policy", "none,hash", "--out", str(tmp_path), code=code)
+    assert read_run(tmp_path / "none-16").summary["complete"] is True
+    run = check_partial(tmp_path / "hash-16", trace)
+    assert run.summary["requests_finished"] == 0
+    assert run.requests["cached_tokens"].tolist() == [-2] * 4
