@@ -19,5 +19,5 @@ def require(package: str, purpose: str) -> ModuleType:
         return importlib.import_module(package)
     except ImportError as error:
         raise DeviceError(
-            f"{purpose} needs the package {package}: pip install 'pcache[gpu]' ({error})"
+            f"{purpose} needs the package {package}: in the checkout, pip install '.[gpu]' ({error})"
         ) from error

@@ -92,7 +92,7 @@ def test_no_torch_is_one_line(trace: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("pcache: error: pcache run needs the package torch: ")
-    assert "pip install 'pcache[gpu]'" in done.stderr
+    assert "pip install '.[gpu]'" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
