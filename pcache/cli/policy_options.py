@@ -12,14 +12,16 @@ from pcache.cache.eviction import EVICTION_ORDERS
 from pcache.cli.output import OutputFormat
 from pcache.cli.summary import emit_summaries
 from pcache.results import Results
+from pcache.scheduler.state import BATCHINGS, ORDERS
 from pcache.shapes import MODELS
 
 __all__ = [
-    "AppendUnkeyed", "BlockSize", "Evict", "KvMemory", "KvTokens", "Model", "Out", "Policy", "WarmUp",
-    "print_results",
+    "LATENCY", "SCHEDULER", "AppendUnkeyed", "Batching", "BlockSize", "Evict",
+    "KvMemory", "KvTokens", "MaxRunning", "Model", "Order", "Out", "Overlap", "Policy", "SloTpot",
+    "SloTtft", "TokenBudget", "WarmUp", "print_results",
 ]  # fmt: skip
 
-CACHE, LOAD = "Cache", "Load"
+CACHE, SCHEDULER, LATENCY = "Cache", "Scheduler", "Latency"
 
 Policy = Annotated[
     str,
@@ -76,6 +78,28 @@ WarmUp = Annotated[
 Out = Annotated[
     Path | None,
     typer.Option("--out", help="Write one run directory per policy below this directory."),
+]
+Batching = Annotated[
+    str, typer.Option("--batching", help=f"{', '.join(BATCHINGS)}.", rich_help_panel=SCHEDULER)
+]
+Order = Annotated[
+    str,
+    typer.Option("--order", help=f"Waiting order: {', '.join(ORDERS)}.", rich_help_panel=SCHEDULER),
+]
+TokenBudget = Annotated[
+    int, typer.Option("--token-budget", help="Most tokens a step.", rich_help_panel=SCHEDULER)
+]
+MaxRunning = Annotated[
+    int, typer.Option("--max-running", help="Most running requests.", rich_help_panel=SCHEDULER)
+]
+Overlap = Annotated[
+    int, typer.Option("--overlap", help="1: plan a step while one runs.", rich_help_panel=SCHEDULER)
+]
+SloTtft = Annotated[
+    str | None, typer.Option("--slo-ttft", help="Goodput target.", rich_help_panel=LATENCY)
+]
+SloTpot = Annotated[
+    str | None, typer.Option("--slo-tpot", help="Goodput target.", rich_help_panel=LATENCY)
 ]
 
 

@@ -9,11 +9,9 @@ import typer
 from pcache.cli import policy_options as option
 from pcache.cli import trace as trace_option
 from pcache.cli.output import OutputFormat, fail, progress
-from pcache.cli.simulate import LATENCY, SCHEDULER
 from pcache.cli.usage import INTERRUPTED
 from pcache.errors import DeviceError, PcacheError
 from pcache.gpu.extra import require
-from pcache.scheduler.state import BATCHINGS, ORDERS
 from pcache.shapes import MODELS
 
 __all__ = ["run"]
@@ -83,32 +81,13 @@ def run(
     kv_tokens: option.KvTokens = None,
     kv_memory: option.KvMemory = None,
     append_unkeyed: option.AppendUnkeyed = False,
-    batching: Annotated[
-        str,
-        typer.Option("--batching", help=f"{', '.join(BATCHINGS)}.", rich_help_panel=SCHEDULER),
-    ] = "chunked",
-    order: Annotated[
-        str,
-        typer.Option(
-            "--order", help=f"Waiting order: {', '.join(ORDERS)}.", rich_help_panel=SCHEDULER
-        ),
-    ] = "fcfs",
-    token_budget: Annotated[
-        int, typer.Option("--token-budget", help="Most tokens a step.", rich_help_panel=SCHEDULER)
-    ] = 8192,
-    max_running: Annotated[
-        int, typer.Option("--max-running", help="Most running requests.", rich_help_panel=SCHEDULER)
-    ] = 256,
-    overlap: Annotated[
-        int,
-        typer.Option("--overlap", help="1: plan a step while one runs.", rich_help_panel=SCHEDULER),
-    ] = 1,
-    slo_ttft: Annotated[
-        str | None, typer.Option("--slo-ttft", help="Goodput target.", rich_help_panel=LATENCY)
-    ] = None,
-    slo_tpot: Annotated[
-        str | None, typer.Option("--slo-tpot", help="Goodput target.", rich_help_panel=LATENCY)
-    ] = None,
+    batching: option.Batching = "chunked",
+    order: option.Order = "fcfs",
+    token_budget: option.TokenBudget = 8192,
+    max_running: option.MaxRunning = 256,
+    overlap: option.Overlap = 1,
+    slo_ttft: option.SloTtft = None,
+    slo_tpot: option.SloTpot = None,
     warm_up: option.WarmUp = 0,
     trace_format: trace_option.FileFormat = "auto",
     tokenizer: trace_option.TokenizerName = "bytes",

@@ -11,13 +11,10 @@ from pcache.cli import trace as trace_option
 from pcache.cli.output import OutputFormat, announce_compilation, fail, progress
 from pcache.cli.usage import INTERRUPTED
 from pcache.errors import PcacheError
-from pcache.scheduler.state import BATCHINGS, ORDERS
 from pcache.shapes import GPUS
 from pcache.sim.roofline import DEFAULT_STEP_OVERHEAD_MS
 
 __all__ = ["simulate"]
-
-SCHEDULER, LATENCY = "Scheduler", "Latency"
 
 
 def simulate(
@@ -31,32 +28,17 @@ def simulate(
     kv_tokens: option.KvTokens = None,
     kv_memory: option.KvMemory = None,
     append_unkeyed: option.AppendUnkeyed = False,
-    batching: Annotated[
-        str,
-        typer.Option("--batching", help=f"{', '.join(BATCHINGS)}.", rich_help_panel=SCHEDULER),
-    ] = "chunked",
-    order: Annotated[
-        str,
-        typer.Option(
-            "--order", help=f"Waiting order: {', '.join(ORDERS)}.", rich_help_panel=SCHEDULER
-        ),
-    ] = "fcfs",
-    token_budget: Annotated[
-        int, typer.Option("--token-budget", help="Most tokens a step.", rich_help_panel=SCHEDULER)
-    ] = 8192,
-    max_running: Annotated[
-        int, typer.Option("--max-running", help="Most running requests.", rich_help_panel=SCHEDULER)
-    ] = 256,
-    overlap: Annotated[
-        int,
-        typer.Option("--overlap", help="1: plan a step while one runs.", rich_help_panel=SCHEDULER),
-    ] = 1,
+    batching: option.Batching = "chunked",
+    order: option.Order = "fcfs",
+    token_budget: option.TokenBudget = 8192,
+    max_running: option.MaxRunning = 256,
+    overlap: option.Overlap = 1,
     ladder: Annotated[
         bool,
         typer.Option(
             "--ladder",
             help="First the steps without cache: static, continuous batching, chunked prefill.",
-            rich_help_panel=SCHEDULER,
+            rich_help_panel=option.SCHEDULER,
         ),
     ] = False,
     step_overhead: Annotated[
@@ -65,15 +47,11 @@ def simulate(
             "--step-overhead",
             min=0,
             help="Fixed ms a step in the roofline.",
-            rich_help_panel=LATENCY,
+            rich_help_panel=option.LATENCY,
         ),
     ] = DEFAULT_STEP_OVERHEAD_MS,
-    slo_ttft: Annotated[
-        str | None, typer.Option("--slo-ttft", help="Goodput target.", rich_help_panel=LATENCY)
-    ] = None,
-    slo_tpot: Annotated[
-        str | None, typer.Option("--slo-tpot", help="Goodput target.", rich_help_panel=LATENCY)
-    ] = None,
+    slo_ttft: option.SloTtft = None,
+    slo_tpot: option.SloTpot = None,
     warm_up: option.WarmUp = 0,
     trace_format: trace_option.FileFormat = "auto",
     tokenizer: trace_option.TokenizerName = "bytes",
