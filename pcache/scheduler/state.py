@@ -21,7 +21,7 @@ from pcache.types import I8, Records, Trace
 
 __all__ = [
     "BATCHINGS", "CHUNKED", "CONTINUOUS", "DFS_WEIGHT", "FCFS", "LPM", "ORDERS", "PRIORITY",
-    "STATIC", "Scheduler", "SchedulerConfig", "make_scheduler", "most_events_a_step",
+    "STATIC", "Scheduler", "SchedulerConfig", "check_order", "make_scheduler", "most_events_a_step",
 ]  # fmt: skip
 
 STATIC, CONTINUOUS, CHUNKED = range(3)
@@ -95,6 +95,15 @@ class Scheduler(NamedTuple):
     state: Records
 
 
+def check_order(config: SchedulerConfig, cache_config: CacheConfig) -> None:
+    """Raise ConfigError if the waiting order needs an index that the cache has not."""
+    if config.order == "dfs-weight" and cache_config.index in ("hash", "exact"):
+        raise ConfigError(
+            f"--order dfs-weight walks a tree, which policy {cache_config.index!r} has not; use "
+            "--policy radix or --order lpm"
+        )
+
+
 def make_scheduler(
     config: SchedulerConfig,
     cache_config: CacheConfig,
@@ -104,11 +113,7 @@ def make_scheduler(
     log_rows: int = 0,
 ) -> Scheduler:
     """A scheduler with an empty cache that has seen no arrival yet."""
-    if config.order == "dfs-weight" and cache_config.index in ("hash", "exact"):
-        raise ConfigError(
-            f"--order dfs-weight walks a tree, which policy {cache_config.index!r} has not; use "
-            "--policy radix or --order lpm"
-        )
+    check_order(config, cache_config)
     num = len(trace)
     num_rows = min(config.max_running, max(num, 1))
     cache = make_cache(
