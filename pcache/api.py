@@ -36,7 +36,7 @@ from pcache.metrics import summarise
 from pcache.policies import parse_policies
 from pcache.results import Results
 from pcache.rundir import REQUEST_COLUMNS, Run
-from pcache.scheduler.state import SchedulerConfig
+from pcache.scheduler.state import SchedulerConfig, check_order
 from pcache.shapes import ModelShape, gpu_shape, model_shape
 from pcache.sim.roofline import DEFAULT_STEP_OVERHEAD_MS, kv_capacity_tokens, roofline
 from pcache.sim.simulate import simulate_policy
@@ -126,6 +126,8 @@ def simulate(
     )  # fmt: skip
     check_some_fit(configs, setup.total_tokens(outputs=True))
     scheduler = SchedulerConfig(batching, order, token_budget, max_running, overlap)
+    for config in configs:
+        check_order(scheduler, config)
     cells = [(config, scheduler) for config in configs]
     if ladder:
         uncached = CacheConfig("none", block_size, capacity)

@@ -11,6 +11,7 @@ import torch
 
 from pcache.configure import (
     capacity_tokens,
+    check_some_fit,
     content_notes,
     describe_run,
     run_label,
@@ -22,7 +23,7 @@ from pcache.policies import parse_policies
 from pcache.results import Results
 from pcache.rundir import Run
 from pcache.scheduler.results import RunFacts
-from pcache.scheduler.state import SchedulerConfig
+from pcache.scheduler.state import SchedulerConfig, check_order
 from pcache.types import Trace
 
 __all__ = ["run"]
@@ -65,7 +66,10 @@ def run(
         policy, block_size=block_size, eviction=evict, kv_tokens=capacity,
         append_unkeyed=append_unkeyed,
     )  # fmt: skip
+    check_some_fit(configs, setup.total_tokens(outputs=True))
     rules = SchedulerConfig(batching, order, token_budget, max_running, overlap)
+    for config in configs:
+        check_order(rules, config)
     targets = (target_ms("--slo-ttft", slo_ttft), target_ms("--slo-tpot", slo_tpot))
     device = torch.cuda.get_device_name() if bench.model.device.type == "cuda" else "CPU"
     runs: list[Run] = []
