@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ __all__ = ["EngineSettings", "GpuBench", "load_model", "memory_tokens"]
 
 MEMORY_SHARE = 0.9
 """Of the free memory after loading the weights and trying the largest step."""
+
+_SHARED_BY_THREADS = 512
+"""Hidden size from which on a CPU's threads pay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,8 @@ class GpuBench:
         engine = EngineRun(
             self._trace, self._forest, self._tokens, cache_config, rules, poison=settings.poison
         )
-        measured = self._measure(engine, cache_config, rules, progress)
+        with _threads_for(self.model):
+            measured = self._measure(engine, cache_config, rules, progress)
         gc.collect()  # the pool's memory is the next run's
         described = config | {
             "hardware": hardware(self.model.device),
@@ -168,6 +173,18 @@ class GpuBench:
             self.max_context, rows, max(rules.token_budget, whole), sampling, graphs
         )
         return Runner(model, pool, limits)
+
+
+@contextmanager
+def _threads_for(model: Model) -> Iterator[None]:
+    """On a CPU, products of small matrices take several times longer when threads share them."""
+    before = torch.get_num_threads()
+    if model.device.type == "cpu" and model.shape.hidden_size < _SHARED_BY_THREADS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def hardware(device: torch.device) -> dict[str, Any]:

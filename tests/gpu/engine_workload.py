@@ -28,12 +28,14 @@ def shared_workload(
     num_requests: int, seed: int = 1, scale: int = 1, vocab_size: int = 97
 ) -> Trace:
     """Conversations with known and unknown answers, system prompts in common, prompts repeated word
-    for word, two tenants, arrivals in bursts of the same instant. Lengths grow with `scale`."""
+    for word, two tenants, arrivals in bursts of the same instant. Lengths grow with `scale`, outputs up to
+    threefold."""
     rng = np.random.default_rng(seed)
 
     def words(most: int) -> list[int]:
         return rng.integers(vocab_size, size=int(rng.integers(1, most + 1))).tolist()
 
+    stretch = min(scale, 3)
     systems = [rng.integers(vocab_size, size=length * scale).tolist() for length in (16, 23, 32, 3)]
     prompts: list[list[int]] = []
     outputs: list[int | list[int]] = []
@@ -50,8 +52,9 @@ def shared_workload(
         else:
             prompt, salt = systems[rng.integers(4)] + words(20 * scale), int(rng.random() < 0.2)
         prompts.append(prompt[: 80 * scale])
-        long = int(rng.integers(1, 16))
-        outputs.append(words(12) if rng.random() < 0.6 else long if rng.random() < 0.8 else 1)
+        long = int(rng.integers(1, 16 * stretch))
+        known = words(12 * stretch)
+        outputs.append(known if rng.random() < 0.6 else long if rng.random() < 0.8 else 1)
         salts.append(salt)
     arrivals = np.sort(rng.integers(num_requests // 8, size=num_requests)) * 2_000_000
     return small_trace(prompts, outputs, arrival_ns=arrivals.tolist(), salt=salts)
