@@ -28,8 +28,8 @@ def shared_workload(
     num_requests: int, seed: int = 1, scale: int = 1, vocab_size: int = 97
 ) -> Trace:
     """Conversations with known and unknown answers, system prompts in common, prompts repeated word
-    for word, two tenants, arrivals in bursts of the same instant. Lengths grow with `scale`, outputs up to
-    threefold."""
+    for word, two tenants, arrivals in bursts of the same instant. Lengths grow with `scale`, outputs
+    up to threefold."""
     rng = np.random.default_rng(seed)
 
     def words(most: int) -> list[int]:
