@@ -7,6 +7,7 @@ import sys
 import typer
 
 from pcache import __version__
+from pcache.cli.bench import bench_app
 from pcache.cli.replay import replay
 from pcache.cli.report import report
 from pcache.cli.run import run
@@ -30,6 +31,7 @@ app.command()(run)
 app.command()(replay)
 app.command()(report)
 app.add_typer(trace_app, name="trace")
+app.add_typer(bench_app, name="bench")
 
 
 def _print_version(wanted: bool) -> None:

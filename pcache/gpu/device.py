@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import torch
 
 from pcache.errors import ConfigError, DeviceError
+from pcache.shapes import GPUS, GpuShape
 
-__all__ = ["DTYPES", "device_errors", "dtype_named", "open_device"]
+__all__ = ["DTYPES", "current_gpu", "device_errors", "dtype_named", "open_device", "open_gpu"]
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -46,9 +47,24 @@ def open_device(name: str) -> torch.device:
     return device
 
 
+def open_gpu() -> torch.device:
+    """The CUDA device to benchmark. Raises DeviceError where there is none."""
+    if not torch.cuda.is_available():
+        raise DeviceError("benchmarks time a GPU and torch sees none: run them on a CUDA machine")
+    return open_device(f"cuda:{torch.cuda.current_device()}")
+
+
+def current_gpu() -> GpuShape | None:
+    """Data sheet of the current CUDA device; None where there is none or it is not in our table."""
+    if not torch.cuda.is_available():
+        return None
+    device_name = torch.cuda.get_device_name().lower().replace(" ", "")
+    return next((gpu for name, gpu in GPUS.items() if name in device_name), None)
+
+
 @contextmanager
 def device_errors(doing: str) -> Iterator[None]:
-    """Turn running out of memory or losing the GPU into DeviceError."""
+    """Turn running out of memory, losing the GPU and what its libraries report into DeviceError."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -57,6 +73,8 @@ def device_errors(doing: str) -> Iterator[None]:
             f"out of GPU memory while {doing}: take a smaller KV pool, step budget or model "
             f"({detail})"
         ) from error
-    except torch.AcceleratorError as error:
+    except RuntimeError as error:  # AcceleratorError, and cuBLAS's, cuDNN's and the driver's own
+        if not isinstance(error, torch.AcceleratorError) and "CU" not in str(error):
+            raise
         detail = str(error).splitlines()[0]
         raise DeviceError(f"the GPU failed while {doing}: {detail}") from error

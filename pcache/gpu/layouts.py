@@ -14,6 +14,8 @@ from pcache.gpu.step import StepLayout
 __all__ = ["NO_GRAPHS", "GraphBuckets", "Layouts"]
 
 _ROUND = 16
+_SHORT_EXTEND_TOKENS = 1024
+"""Eager steps up to here are planned apart from longer ones: they want smaller attention tiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Layouts:
         return [
             self.eager(self._max_step_tokens, 0, 1),
             self.eager(rest, self._max_rows, self._max_rows),
+            self.eager(self._planned(1), 0, 1),
         ]
 
     @property
@@ -94,8 +97,14 @@ class Layouts:
             extends=self._extends if extend_tokens else 0,
             decodes=_round_up(decodes),
             samples=samples,
-            planned_tokens=_round_up(self._max_step_tokens) if extend_tokens else 0,
+            planned_tokens=self._planned(extend_tokens) if extend_tokens else 0,
         )
+
+    def _planned(self, extend_tokens: int) -> int:
+        """Extend tokens that attention plans for in an eager step."""
+        largest = _round_up(self._max_step_tokens)
+        short = min(_SHORT_EXTEND_TOKENS, largest)
+        return short if extend_tokens <= short else largest
 
     def _graph(self, tokens: int, decodes: int) -> StepLayout:
         extends = min(self._buckets.max_extends, self._max_rows) if tokens else 0

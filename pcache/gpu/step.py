@@ -67,7 +67,7 @@ class StepLayout:
     """Capacities of a step's parts; equal layouts share a CUDA graph.
 
     `planned_tokens` is the capacity of extend tokens that attention plans for, at least
-    `extend_tokens`: eager steps of all sizes share one plan.
+    `extend_tokens`: eager steps of many sizes share one plan.
     """
 
     extend_tokens: int

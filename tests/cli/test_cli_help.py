@@ -12,8 +12,8 @@ from command_line import ROOT, commands, example, pcache
 from pcache.trace import fetch
 
 COMMANDS = commands()
-ON_A_DEVICE = ("run",)
-"""Commands that need the extra `gpu` and minutes on a CPU."""
+ON_A_DEVICE = ("run", "bench kernels", "bench engine")
+"""Commands that need a GPU, or minutes on a CPU."""
 LONGEST_HELP = 120
 
 

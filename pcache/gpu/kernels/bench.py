@@ -19,10 +19,11 @@ import pandas as pd
 import torch
 
 import pcache.gpu.kernels
-from pcache.errors import ConfigError, DeviceError
+from pcache.errors import ConfigError
+from pcache.gpu.device import current_gpu, open_gpu
 from pcache.gpu.kernels.timing import Work, time_work
+from pcache.gpu.measurements import append_results
 from pcache.gpu.provenance import measured_with
-from pcache.shapes import GPUS
 
 __all__ = ["BenchCase", "KernelBenchmark", "kernel_benchmarks", "run_kernel_benchmarks"]
 
@@ -74,9 +75,7 @@ def run_kernel_benchmarks(
     for name in names:
         if name not in known:
             raise ConfigError(f"unknown kernel {name!r}; known: {', '.join(known)}")
-    if not torch.cuda.is_available():
-        raise DeviceError("benchmarks time a GPU and torch sees none: run them on a CUDA machine")
-    device = torch.device("cuda", torch.cuda.current_device())
+    device = open_gpu()
     rows = []
     for name in names or known:
         progress(f"{name}: checking against its reference")
@@ -88,8 +87,7 @@ def run_kernel_benchmarks(
                 torch.cuda.empty_cache()
     table = pd.DataFrame(rows).assign(**measured_with())
     if csv_path is not None:
-        csv_path.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(csv_path, mode="a", index=False, header=not csv_path.exists())
+        append_results(table, csv_path)
     return table
 
 
@@ -116,8 +114,7 @@ def _measure(case: BenchCase, provider: str, prepare: Callable[[], Work]) -> dic
 
 def _floor_us(case: BenchCase) -> float:
     """The least time by the GPU's data sheet; NaN for a GPU that is not in our table."""
-    device_name = torch.cuda.get_device_name().lower().replace(" ", "")
-    for name, gpu in GPUS.items():
-        if name in device_name:
-            return max(case.flops / gpu.flops, case.bytes / gpu.memory_bandwidth_bytes) * 1e6
-    return float("nan")
+    gpu = current_gpu()
+    if gpu is None:
+        return float("nan")
+    return max(case.flops / gpu.flops, case.bytes / gpu.memory_bandwidth_bytes) * 1e6

@@ -18,6 +18,7 @@ from pcache.gpu.kernels.attention.bench_inputs import (
     shuffled_cache,
 )
 from pcache.gpu.kernels.attention.cases import PagedCase, paged_case
+from pcache.gpu.kernels.attention.fa3 import PagedAttention, fa3_providers
 from pcache.gpu.kernels.bench import BenchCase, KernelBenchmark
 from pcache.gpu.kernels.decode_attention.kernel import DecodePlan, decode_attention
 from pcache.gpu.kernels.decode_attention.reference import decode_attention_reference
@@ -82,6 +83,8 @@ def _cases(device: torch.device) -> Iterator[BenchCase]:
                 for name, backend in _PEERS.items():
                     peer = partial(_sdpa, requests, context, passes_for(kv_bytes), backend, device)
                     providers[name] = peer
+            paged = PagedAttention(requests, 1, context - 1, block_size)
+            providers |= fa3_providers(paged, device)
             yield BenchCase(
                 f"B={requests} context={context} block={block_size}",
                 4 * heads * head_dim * requests * context,

@@ -18,6 +18,7 @@ from pcache.gpu.kernels.attention.bench_inputs import (
     shuffled_cache,
 )
 from pcache.gpu.kernels.attention.cases import PagedCase, paged_case
+from pcache.gpu.kernels.attention.fa3 import PagedAttention, fa3_providers
 from pcache.gpu.kernels.bench import BenchCase, KernelBenchmark
 from pcache.gpu.kernels.extend_attention.kernel import ExtendPlan, extend_attention
 from pcache.gpu.kernels.extend_attention.reference import extend_attention_reference
@@ -92,6 +93,7 @@ def _cases(device: torch.device) -> Iterator[BenchCase]:
             if prefix == 0 and block_size == _BLOCK_SIZES[-1]:
                 for name, backend in _PEERS.items():
                     providers[name] = partial(_sdpa, tokens, passes_for(kv_bytes), backend, device)
+            providers |= fa3_providers(PagedAttention(1, tokens, prefix, block_size), device)
             yield BenchCase(
                 f"S={tokens} P={prefix} block={block_size}",
                 4 * heads * head_dim * (tokens * prefix + tokens * (tokens + 1) / 2),
