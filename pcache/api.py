@@ -10,7 +10,7 @@ Options have the names and meanings of the command line's; `pcache simulate --he
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -31,22 +31,21 @@ from pcache.configure import (
     set_up,
     target_ms,
 )  # fmt: skip
+from pcache.errors import ConfigError
 from pcache.interrupt import held_interrupt
 from pcache.metrics import summarise
 from pcache.policies import parse_policies
 from pcache.results import Results
 from pcache.rundir import REQUEST_COLUMNS, Run
 from pcache.scheduler.state import SchedulerConfig, check_order
-from pcache.shapes import ModelShape, gpu_shape, model_shape
-from pcache.sim.roofline import DEFAULT_STEP_OVERHEAD_MS, kv_capacity_tokens, roofline
+from pcache.shapes import ModelShape, model_shape
+from pcache.sim.latency import DEFAULT_GPU, DEFAULT_MODEL, Latency, choose_latency
 from pcache.sim.simulate import simulate_policy
 from pcache.types import Trace
 
 __all__ = ["DEFAULT_GPU", "DEFAULT_MODEL", "DEFAULT_POLICIES", "replay", "simulate"]
 
 DEFAULT_POLICIES = "radix,hash,none"
-DEFAULT_MODEL = "llama-3.1-8b"
-DEFAULT_GPU = "h100"
 
 Progress = Callable[[str, float], None]
 """Called with a run's label and the number of requests done."""
@@ -87,8 +86,8 @@ def simulate(
     trace: Trace | str | Path,
     policy: str = DEFAULT_POLICIES,
     *,
-    model: str = DEFAULT_MODEL,
-    gpu: str = DEFAULT_GPU,
+    model: str | None = None,
+    gpu: str | None = None,
     tp: int = 1,
     block_size: int = 16,
     evict: str = "lru",
@@ -101,7 +100,8 @@ def simulate(
     max_running: int = 256,
     overlap: int = 1,
     ladder: bool = False,
-    step_overhead_ms: float = DEFAULT_STEP_OVERHEAD_MS,
+    profile: str | Path | None = None,
+    step_overhead_ms: float | None = None,
     slo_ttft: str | float | None = None,
     slo_tpot: str | float | None = None,
     warm_up: int = 0,
@@ -110,16 +110,20 @@ def simulate(
 ) -> Results:
     """Simulate each policy under the same load on the same GPU.
 
+    Step times come from `profile`: a file that `pcache calibrate` wrote, which names model and GPU;
+    by default the shipped profile of `gpu` (h100) with `model` (llama-3.1-8b), or where there is
+    none, or for "roofline", from a roofline with `step_overhead_ms` (1) a step.
     The capacity is `kv_tokens` or `kv_memory`, or else what fits beside the weights. `ladder` puts
     the uncached steps of serving in front: static batching, continuous batching, chunked prefill.
     Ctrl-C ends the run at hand, which is returned incomplete with those before it. Raises TraceError
     for an unreadable trace and ConfigError for options that cannot work.
     """
     loaded, setup = set_up(trace, warm_up, path)
-    shape, card = model_shape(model), gpu_shape(gpu)
-    cost = roofline(shape, card, num_gpus=tp, step_overhead_ms=step_overhead_ms)
-    fits = kv_capacity_tokens(shape, card, tp)
+    latency = choose_latency(model, gpu, tp, profile, step_overhead_ms)
+    shape, cost, fits = latency.shape, latency.cost, latency.kv_fits_tokens
     capacity = capacity_tokens(kv_tokens, kv_memory, shape, default=fits)
+    if capacity is None and fits is None and kv_tokens is None:
+        raise ConfigError(f"nobody knows how much KV fits on {latency.gpu}: give --kv-tokens")
     configs = parse_policies(
         policy, block_size=block_size, eviction=evict, kv_tokens=capacity,
         append_unkeyed=append_unkeyed,
@@ -149,9 +153,9 @@ def simulate(
             described = {
                 **describe_run(setup, "simulate", config, shape),
                 "scheduler": asdict(rules),
-                "gpu": card.name,
+                "gpu": latency.gpu,
                 "tp": tp,
-                "step_overhead_ms": step_overhead_ms,
+                **latency.described,
                 "latency_source": cost.source,
                 "slo": {"ttft_ms": targets[0], "tpot_ms": targets[1]},
                 "ceiling": setup.ceiling(config.block_size, outputs=True),
@@ -173,9 +177,19 @@ def simulate(
             runs.append(run)
             if not run.summary["complete"]:
                 break
-    return Results(
-        runs, [*content_notes(loaded), *capacity_notes(capacity, fits, shape, card.name)]
+    notes = [*content_notes(loaded), *capacity_notes(capacity, fits, shape, latency.gpu)]
+    return Results(runs, [*notes, *_latency_notes(latency, configs)])
+
+
+def _latency_notes(latency: Latency, configs: Sequence[CacheConfig]) -> list[str]:
+    size = latency.described.get("profile", {}).get("block_size_tokens")
+    others = sorted(
+        {config.block_size for config in configs if size not in (None, config.block_size)}
     )
+    if not others:
+        return [latency.note]
+    named = ", ".join(map(str, others))
+    return [latency.note, f"It was measured with blocks of {size} tokens; here they have {named}."]
 
 
 def _replay_one(setup: TraceSetup, config: CacheConfig, shape: ModelShape, outputs: bool) -> Run:

@@ -131,11 +131,13 @@ def content_notes(trace: Trace) -> list[str]:
     return [f"{trace.name} holds lengths only: no prompt shares a prefix, so nothing can hit."]
 
 
-def capacity_notes(capacity: int | None, fits: int, shape: ModelShape, gpu: str) -> list[str]:
-    """What the capacity means in bytes, and whether it would fit."""
+def capacity_notes(
+    capacity: int | None, fits: int | None, shape: ModelShape, gpu: str
+) -> list[str]:
+    """What the capacity means in bytes, and whether it would fit (`fits` None: unknown)."""
     size = "" if capacity is None else f" = {capacity * shape.kv_bytes_per_token / 2**30:.1f} GiB"
     held = "unlimited" if capacity is None else f"{capacity:,} tokens"
-    notes = [f"KV capacity {held}{size} of {shape.name}; latencies are simulated, not measured."]
-    if capacity is None or capacity > fits:
+    notes = [f"KV capacity {held}{size} of {shape.name}."]
+    if fits is not None and (capacity is None or capacity > fits):
         notes.append(f"That is more than fits beside the weights on {gpu}: {fits:,} tokens.")
     return notes

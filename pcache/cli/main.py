@@ -8,6 +8,7 @@ import typer
 
 from pcache import __version__
 from pcache.cli.bench import bench_app
+from pcache.cli.calibrate import calibrate
 from pcache.cli.replay import replay
 from pcache.cli.report import report
 from pcache.cli.run import run
@@ -30,6 +31,7 @@ app.command()(simulate)
 app.command()(run)
 app.command()(replay)
 app.command()(report)
+app.command()(calibrate)
 app.add_typer(trace_app, name="trace")
 app.add_typer(bench_app, name="bench")
 

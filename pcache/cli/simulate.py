@@ -11,7 +11,7 @@ from pcache.cli import trace as trace_option
 from pcache.cli.output import OutputFormat, announce_compilation, fail, progress
 from pcache.cli.usage import INTERRUPTED
 from pcache.errors import PcacheError
-from pcache.shapes import GPUS
+from pcache.shapes import GPUS, MODELS
 from pcache.sim.roofline import DEFAULT_STEP_OVERHEAD_MS
 
 __all__ = ["simulate"]
@@ -20,8 +20,13 @@ __all__ = ["simulate"]
 def simulate(
     trace: trace_option.TraceFile,
     policy: option.Policy = "radix,hash,none",
-    model: option.Model = "llama-3.1-8b",
-    gpu: Annotated[str, typer.Option("--gpu", help=f"GPU: {', '.join(GPUS)}.")] = "h100",
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help=f"Model: {', '.join(MODELS)}. Default: llama-3.1-8b."),
+    ] = None,
+    gpu: Annotated[
+        str | None, typer.Option("--gpu", help=f"GPU: {', '.join(GPUS)}. Default: h100.")
+    ] = None,
     tp: Annotated[int, typer.Option("--tp", min=1, help="Split the model over N GPUs.")] = 1,
     block_size: option.BlockSize = 16,
     evict: option.Evict = "lru",
@@ -41,15 +46,24 @@ def simulate(
             rich_help_panel=option.SCHEDULER,
         ),
     ] = False,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            help="A file of pcache calibrate, or roofline. Default: the shipped profile of GPU and "
+            "model if there is one.",
+            rich_help_panel=option.LATENCY,
+        ),
+    ] = None,
     step_overhead: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--step-overhead",
             min=0,
-            help="Fixed ms a step in the roofline.",
+            help=f"Use a roofline with so many ms a step on top. Default: {DEFAULT_STEP_OVERHEAD_MS}.",
             rich_help_panel=option.LATENCY,
         ),
-    ] = DEFAULT_STEP_OVERHEAD_MS,
+    ] = None,
     slo_ttft: option.SloTtft = None,
     slo_tpot: option.SloTpot = None,
     warm_up: option.WarmUp = 0,
@@ -66,8 +80,9 @@ def simulate(
     """Simulate policies under a trace's load: hit rate, TTFT, TPOT, queueing, goodput.
 
     A discrete-event simulation with continuous batching, chunked prefill and preemption; step times
-    come from a roofline of the GPU's and model's published shapes. Without --kv-tokens or
-    --kv-memory the cache gets what fits beside the weights.
+    come from a profile measured on the GPU with the model, or where there is none, as the output
+    says, from a roofline of published shapes. Without --kv-tokens or --kv-memory the cache gets what
+    fits beside the weights.
 
     Example: pcache simulate traces/multi-turn-chat.jsonl.xz --policy radix,hash,none --gpu h100
     """
@@ -104,6 +119,7 @@ def simulate(
                 max_running=max_running,
                 overlap=overlap,
                 ladder=ladder,
+                profile=profile,
                 step_overhead_ms=step_overhead,
                 slo_ttft=slo_ttft,
                 slo_tpot=slo_tpot,

@@ -29,13 +29,13 @@ from pcache.gpu.engine_floor import (
     decode_floor_ms,
     ttft_floor_ms,
 )
-from pcache.gpu.kv_pool import KVPool
 from pcache.gpu.layouts import GraphBuckets
 from pcache.gpu.model import Model
 from pcache.gpu.prompts import request_tokens
 from pcache.gpu.provenance import measured_with
-from pcache.gpu.runner import Pending, Runner, RunnerConfig
+from pcache.gpu.runner import Pending, RunnerConfig
 from pcache.gpu.step import StepInputs
+from pcache.gpu.synthetic import SyntheticRunner
 from pcache.gpu.weights import random_weights
 from pcache.prefixes import build_forest
 from pcache.scheduler.state import SchedulerConfig
@@ -96,7 +96,7 @@ def bench_engine(
 
 
 class _Subject:
-    """A runner with random weights, and a pool of random keys and values."""
+    """A runner with random weights for the largest of the rows."""
 
     def __init__(self, bench: EngineBench) -> None:
         self._bench = bench
@@ -104,32 +104,24 @@ class _Subject:
         self._shape = model_shape(bench.model)
         contexts = [new + cached for new, cached in bench.ttft_rows]
         decode_context = _DECODE_CONTEXT + 2 * _SERVED_OUTPUT_TOKENS
-        self._max_context = max([*contexts, decode_context])
+        max_context = max([*contexts, decode_context])
         max_rows = max([*bench.decode_batches, bench.served_batch, 1])
         tokens = max([*contexts, max_rows * decode_context])
         num_blocks = -(-tokens // bench.block_size) + max_rows
         weights = random_weights(self._shape, 0, dtype, device)
-        model = Model(self._shape, weights, backend_named("triton"), self._max_context)
-        pool = KVPool(self._shape, num_blocks, bench.block_size, dtype, device)
-        for layer in pool.data:
-            layer.normal_()
-        config = RunnerConfig(
-            self._max_context, max_rows, bench.max_step_tokens, graphs=bench.graphs
-        )
-        self._runner = Runner(model, pool, config)
-        self.prepared = self._runner.prepare()
-        self._rng = np.random.default_rng(0)
-        self._runs = np.ones((num_blocks, 4), dtype=np.int32)
-        self._runs[:, 2] = self._rng.permutation(num_blocks)
+        model = Model(self._shape, weights, backend_named("triton"), max_context)
+        config = RunnerConfig(max_context, max_rows, bench.max_step_tokens, graphs=bench.graphs)
+        self._steps = SyntheticRunner(model, num_blocks, bench.block_size, config)
+        self._runner = self._steps.runner
 
     def ttft(self, new_tokens: int, cached_tokens: int) -> dict[str, object]:
         """Median TTFT of one request alone on the device."""
-        tokens = self._rng.integers(self._shape.vocab_size, size=new_tokens, dtype=np.int32)
         wall, on_gpu, on_host = [], [], []
+        parts = list(self._prefill(new_tokens, cached_tokens))
         for _ in range(self._bench.repeats + 2):
             torch.cuda.synchronize()
             began = time.perf_counter_ns()
-            steps = [self._runner.launch(part) for part in self._prefill(tokens, cached_tokens)]
+            steps = [self._runner.launch(part) for part in parts]
             launched = time.perf_counter_ns()
             outputs = [step.wait() for step in steps]
             wall.append(outputs[-1].on_host_at_ns - began)
@@ -149,35 +141,26 @@ class _Subject:
         """vLLM's figure, for the model that it was measured with."""
         return milliseconds if self._bench.model == "llama-3.1-8b" else None
 
-    def _prefill(self, tokens: np.ndarray, cached: int) -> Iterator[StepInputs]:
-        """The steps of one prompt, in chunks of the token budget."""
+    def _prefill(self, new: int, cached: int) -> Iterator[StepInputs]:
+        """The steps of one prompt after `cached` tokens, in chunks of the token budget."""
         budget = self._bench.max_step_tokens
-        for first in range(0, len(tokens), budget):
-            part = tokens[first : first + budget]
-            yield StepInputs(
-                rows=np.zeros(1, dtype=np.int32),
-                starts=np.array([cached + first], dtype=np.int32),
-                counts=np.array([len(part)], dtype=np.int32),
-                samples=np.array([first + budget >= len(tokens)]),
-                token_ids=part,
-                table_runs=self._table_runs(1, cached + len(tokens) if first == 0 else 0),
-            )
+        for first in range(0, new, budget):
+            runs = self._steps.table_runs([cached + new]) if first == 0 else None
+            last = first + budget >= new
+            count = min(budget, new - first)
+            yield self._steps.inputs([cached + first], [count], samples=last, table_runs=runs)
 
     def decode(self, batch: int) -> dict[str, object]:
         """Median time of a decode step of `batch` requests with 8,192 tokens of context each."""
-        setup = self._table_runs(batch, _DECODE_CONTEXT + _DECODE_STEPS)
-        nothing = setup[:0]
+        setup = self._steps.table_runs([_DECODE_CONTEXT + _DECODE_STEPS] * batch)
         pending: Pending | None = None
         instants, on_gpu, on_host = [], [], []
         for step in range(_DECODE_STEPS):
-            inputs = StepInputs(
-                rows=np.arange(batch, dtype=np.int32),
-                starts=np.full(batch, _DECODE_CONTEXT + step, dtype=np.int32),
-                counts=np.ones(batch, dtype=np.int32),
-                samples=np.ones(batch, dtype=bool),
-                token_ids=np.full(batch, -1, dtype=np.int32),
-                table_runs=setup if step == 0 else nothing,
-            )
+            inputs = self._steps.inputs(
+                [_DECODE_CONTEXT + step] * batch, [1] * batch,
+                table_runs=setup if step == 0 else None,
+            )  # fmt: skip
+            inputs.token_ids.fill(-1)
             began = time.perf_counter_ns()
             ahead = self._runner.launch(inputs)
             on_host.append(time.perf_counter_ns() - began)
@@ -207,7 +190,7 @@ class _Subject:
             output_tokens=_SERVED_OUTPUT_TOKENS,
         )  # fmt: skip
         compile_loop(trace)
-        num_tokens = (len(self._runs) - 1) * self._bench.block_size
+        num_tokens = (self._steps.num_blocks - 1) * self._bench.block_size
         cache = CacheConfig("radix", self._bench.block_size, num_tokens)
         tokens = request_tokens(trace, self._shape.vocab_size)
         engine = EngineRun(trace, build_forest(trace), tokens, cache, SchedulerConfig())
@@ -229,13 +212,6 @@ class _Subject:
             "floor_ms": decode_floor_ms(current_gpu(), self._shape, batch, _DECODE_CONTEXT),
             "vllm_ms": None,
         }
-
-    def _table_runs(self, num_rows: int, tokens: int) -> np.ndarray:
-        """Runs of one scattered block each that give `num_rows` rows room for `tokens` tokens."""
-        size = -(-tokens // self._bench.block_size)
-        runs = self._runs[: num_rows * size]
-        runs[:, 0], runs[:, 1] = np.divmod(np.arange(len(runs)), max(size, 1))
-        return runs
 
 
 def _milliseconds(wall: list[int], on_gpu: list[int], on_host: list[int]) -> dict[str, float]:

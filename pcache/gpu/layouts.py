@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 
+from pcache.cost.profile import EngineSizes
 from pcache.gpu.packing import ArrangedStep
 from pcache.gpu.step import StepLayout
 
@@ -78,6 +79,14 @@ class Layouts:
             self.eager(rest, self._max_rows, self._max_rows),
             self.eager(self._planned(1), 0, 1),
         ]
+
+    @property
+    def sizes(self) -> EngineSizes:
+        """What decides how a step is run."""
+        return EngineSizes(
+            self._decode_sizes, self._extend_sizes, self._mixed_sizes,
+            min(self._buckets.max_extends, self._max_rows), self._planned(1),
+        )  # fmt: skip
 
     @property
     def max_ints(self) -> int:

@@ -35,7 +35,7 @@ from pcache.scheduler.steps import steps_frame
 from pcache.shapes import model_shape
 from pcache.types import Trace
 
-__all__ = ["EngineSettings", "GpuBench", "load_model", "memory_tokens"]
+__all__ = ["EngineSettings", "GpuBench", "hardware", "load_model", "memory_tokens", "threads_for"]
 
 MEMORY_SHARE = 0.9
 """Of the free memory after loading the weights and trying the largest step."""
@@ -123,7 +123,7 @@ class GpuBench:
         engine = EngineRun(
             self._trace, self._forest, self._tokens, cache_config, rules, poison=settings.poison
         )
-        with _threads_for(self.model):
+        with threads_for(self.model):
             measured = self._measure(engine, cache_config, rules, progress)
         gc.collect()  # the pool's memory is the next run's
         described = config | {
@@ -176,7 +176,7 @@ class GpuBench:
 
 
 @contextmanager
-def _threads_for(model: Model) -> Iterator[None]:
+def threads_for(model: Model) -> Iterator[None]:
     """On a CPU, products of small matrices take several times longer when threads share them."""
     before = torch.get_num_threads()
     if model.device.type == "cpu" and model.shape.hidden_size < _SHARED_BY_THREADS:

@@ -22,7 +22,9 @@ NUM_COLUMNS = len(STEP_COLUMNS)
 def clear_sums(sums: Records) -> None:
     """Describe a step of nothing."""
     step = sums[0]
-    step.prefill_tokens = step.decode_tokens = step.samples = step.pairs = step.context_tokens = 0
+    step.prefill_tokens = step.decode_tokens = step.num_requests = step.samples = 0
+    step.pairs = step.context_tokens = 0
+    step.num_extends = step.extend_tokens = step.extend_context = 0
 
 
 @hot

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pcache.cache.contract import BLOCK_SIZE, EXACT, HASH, KIND, RADIX, extend, planned
 from pcache.cache.events import room
-from pcache.cost import CostModel, describe_request, roofline_ns
+from pcache.cost import CostModel, commit_ns, describe_request, run_step
 from pcache.jit import hot
 from pcache.scheduler.loop import (
     COMMIT,
@@ -49,18 +49,28 @@ def advance(s: Scheduler, model: CostModel, sums: Records, rows: I8, log_margin:
         elif action == LAUNCH:
             slot = s.slots[launched(s)]
             sum_up_plan(s, 1 - state.plan_slot, sums)
-            starts_at = max(state.now_ns, state.gpu_free_at_ns)
-            duration = roofline_ns(model, sums)
-            state.gpu_free_at_ns = slot.ends_at_ns = starts_at + duration
-            record_step(s, rows[count], slot.planned_at_ns, starts_at, duration, sums)
+            _run(s, model, sums, rows[count], slot.planned_at_ns)
+            slot.ends_at_ns = state.gpu_free_at_ns
             count += 1
         elif action == COMMIT:
-            commit(s, s.slots[oldest_slot(s)].ends_at_ns)
+            slot = s.slots[oldest_slot(s)]
+            commit(s, slot.ends_at_ns)
+            state.now_ns += commit_ns(model, slot.num_entries)
         elif action == DONE:
             break
         else:
             resume_at(s, s.requests[state.num_arrived].arrival_ns)
     return count
+
+
+@hot
+def _run(s: Scheduler, model: CostModel, sums: Records, row: I8, planned_at_ns: int) -> None:
+    """Run the step that `sums` describes; the host goes on when its launch is done."""
+    state, step = s.state[0], sums[0]
+    run_step(model, sums, planned_at_ns, state.gpu_free_at_ns)
+    duration = step.ends_at_ns - step.starts_at_ns
+    record_step(s, row, planned_at_ns, step.starts_at_ns, duration, sums)
+    state.now_ns, state.gpu_free_at_ns = step.host_free_at_ns, step.ends_at_ns
 
 
 @hot
@@ -130,16 +140,17 @@ def _jump(s: Scheduler, model: CostModel, sums: Records, rows: I8, log_margin: i
         next_arrival = s.requests[state.num_arrived].arrival_ns
     steps = 0
     planned_at = state.now_ns
+    in_flight_ends_at = s.slots[1 - state.plan_slot].ends_at_ns
     while steps < most and next_arrival > state.now_ns and room(s.cache.log, log_margin):
         s.cache.log.cursor[0].step = state.num_steps + steps
         if not _allocate_decodes(s, steps):
             break
         planned_at = state.now_ns
-        starts_at = max(planned_at, state.gpu_free_at_ns)
-        duration = roofline_ns(model, sums)
-        record_step(s, rows[steps], planned_at, starts_at, duration, sums)
-        state.now_ns = starts_at if state.overlap == 1 else starts_at + duration
-        state.gpu_free_at_ns = starts_at + duration
+        _run(s, model, sums, rows[steps], planned_at)
+        if state.overlap == 0:
+            in_flight_ends_at = state.gpu_free_at_ns
+        state.now_ns = max(state.now_ns, in_flight_ends_at) + commit_ns(model, state.num_running)
+        in_flight_ends_at = state.gpu_free_at_ns
         sums[0].pairs += state.num_running
         sums[0].context_tokens += state.num_running
         steps += 1

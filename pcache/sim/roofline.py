@@ -12,7 +12,7 @@ from pcache.cost import CostModel, StepCost
 from pcache.errors import ConfigError
 from pcache.shapes import GpuShape, ModelShape
 
-__all__ = ["DEFAULT_STEP_OVERHEAD_MS", "kv_capacity_tokens", "roofline"]
+__all__ = ["DEFAULT_STEP_OVERHEAD_MS", "kv_capacity_tokens", "kv_fits_tokens", "roofline"]
 
 DEFAULT_STEP_OVERHEAD_MS = 1.0
 MAX_STEP_OVERHEAD_MS = 60_000.0
@@ -59,7 +59,12 @@ def roofline(
 
 def kv_capacity_tokens(model: ModelShape, gpu: GpuShape, num_gpus: int = 1) -> int:
     """Tokens of KV that fit beside the weights in 90 % of the GPUs' memory."""
-    free = gpu.memory_bytes * MEMORY_SHARE - model.weight_bytes / num_gpus
+    return kv_fits_tokens(model, gpu.memory_bytes, num_gpus)
+
+
+def kv_fits_tokens(model: ModelShape, memory_bytes: int, num_gpus: int = 1) -> int:
+    """As `kv_capacity_tokens`, of a GPU with so many bytes."""
+    free = memory_bytes * MEMORY_SHARE - model.weight_bytes / num_gpus
     return int(free // (model.kv_bytes_per_token / min(num_gpus, model.num_kv_heads)))
 
 

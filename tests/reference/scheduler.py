@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from reference.cost import commit_ns, run_step
 from reference.hash_cache import HashCache, Row
 from reference.misses import Ledger
 from reference.orders import sorted_by_longest_match, sorted_by_subtree_weight
@@ -50,17 +51,6 @@ class Entry:
     indexed_before: int
 
 
-def roofline(model: CostModel, plan: list[Entry]) -> int:
-    """Nanoseconds of a step, from the formulas that pcache.cost states."""
-    linear, head, pair, fixed_bytes, kv_bytes, flops, bandwidth, link, fixed = model.rates.tolist()
-    tokens = sum(entry.count for entry in plan)
-    pairs = sum(sum(range(e.start + 1, e.start + e.count + 1)) for e in plan)
-    context = sum(entry.start + entry.count for entry in plan)
-    work = linear * tokens + head * sum(entry.samples for entry in plan) + pair * pairs
-    moved = fixed_bytes + kv_bytes * (context + tokens)
-    return int(max(work / flops, moved / bandwidth) * 1e9 + link * tokens + fixed + 0.5)
-
-
 class Simulation:
     """`run()` fills `requests`, `steps` (dicts) and `decisions` (step, kind, request, lives, count)."""
 
@@ -94,9 +84,10 @@ class Simulation:
             if len(flying) < 1 + self.config.overlap:
                 preempted = self.num_preemptions
                 if self.make_plan():
-                    start = max(self.now, gpu_free)
-                    gpu_free = start + roofline(self.model, self.plan)
-                    self.record(start, gpu_free - start)
+                    parts = [(entry.start, entry.count, int(entry.samples)) for entry in self.plan]
+                    at = run_step(self.model, parts, self.now, gpu_free)
+                    self.record(at.starts, at.ends - at.starts)
+                    gpu_free, self.now = at.ends, at.host_free
                     flying.append((self.plan, gpu_free))
                     continue
                 if self.num_preemptions > preempted:
@@ -104,7 +95,7 @@ class Simulation:
             if flying:
                 plan, ended = flying.pop(0)
                 self.commit(plan, ended)
-                self.now = max(self.now, ended)
+                self.now = max(self.now, ended) + commit_ns(self.model, len(plan))
             elif self.coming:
                 self.now = self.coming[0].arrival
             else:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up_profile import made_up_cost
 from reference.scheduler import Simulation
 from small_traces import small_trace, traces
 
@@ -20,6 +21,7 @@ from pcache.sim.simulate import simulate_policy
 from pcache.types import Trace
 
 COST = roofline(model_shape("llama-3.1-8b"), gpu_shape("h100"))
+PROFILE = made_up_cost()
 STEP_NS = 7_000_000
 """About what a small step takes: arrivals are drawn within a few of them."""
 
@@ -73,15 +75,15 @@ def assert_equal_misses(run: Run, plain: Simulation, cut: bool) -> None:
 @settings(max_examples=400)
 @given(
     trace=traces(max_suffix=20, max_output=12, max_gap_ns=3 * STEP_NS),
-    cache=caches, scheduler=schedulers,
+    cache=caches, scheduler=schedulers, cost=st.sampled_from([COST, PROFILE]),
 )  # fmt: skip
 def test_equals_the_plain_scheduler(
-    trace: Trace, cache: CacheConfig, scheduler: SchedulerConfig
+    trace: Trace, cache: CacheConfig, scheduler: SchedulerConfig, cost: StepCost
 ) -> None:
     if scheduler.order == "dfs-weight" and cache.index in ("hash", "exact"):
         scheduler = SchedulerConfig(batching=scheduler.batching, order="fcfs")
-    run = simulate_policy(trace, cache, scheduler, COST, keep_events=True)
-    plain = Simulation(trace, cache, scheduler, COST.model).run()
+    run = simulate_policy(trace, cache, scheduler, cost, keep_events=True)
+    plain = Simulation(trace, cache, scheduler, cost.model).run()
     assert_equal(run, plain)
     assert_equal_misses(
         run, plain, scheduler.batching == "chunked" and scheduler.token_budget < 500

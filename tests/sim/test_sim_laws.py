@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up_profile import made_up_cost
 from small_traces import small_trace, traces
 
 from pcache.cache.contract import CacheConfig
@@ -31,6 +32,7 @@ from pcache.types import Trace
 
 TRACES = Path(__file__).parents[2] / "traces"
 COST = roofline(model_shape("llama-3.1-8b"), gpu_shape("h100"))
+PROFILE = made_up_cost()
 SHIPPED = ("multi-turn-chat", "agent-tools", "tree-of-thought")
 
 
@@ -122,12 +124,15 @@ def assert_same(left: Run, right: Run) -> None:
     assert np.array_equal(left.events, right.events)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("cost", [COST, PROFILE], ids=["roofline", "profile"])
 @pytest.mark.parametrize("overlap", [0, 1])
 @pytest.mark.parametrize("batching", ["chunked", "continuous", "static"])
 @pytest.mark.parametrize(
     ("index", "size"), [("radix", 1), ("radix", 16), ("hash", 1), ("hash", 16)]
 )
-def test_jumps_change_nothing(index: str, size: int, batching: str, overlap: int) -> None:
+def test_jumps_change_nothing(
+    index: str, size: int, batching: str, overlap: int, cost: StepCost
+) -> None:
     """Shipped traces with little and with ample memory, stepped through and jumped over."""
     for name in SHIPPED[:2]:
         trace, forest = shipped(name, 40)
@@ -135,7 +140,7 @@ def test_jumps_change_nothing(index: str, size: int, batching: str, overlap: int
             jumping, stepping = (
                 simulate_policy(
                     trace, CacheConfig(index, size, tokens),
-                    SchedulerConfig(batching=batching, overlap=overlap, jump=jump), COST,
+                    SchedulerConfig(batching=batching, overlap=overlap, jump=jump), cost,
                     forest=forest, keep_events=True,
                 )
                 for jump in (True, False)

@@ -1,0 +1,6 @@
+"""How long a step takes: the interface between scheduler loop, roofline and measured profiles."""
+
+from pcache.cost.contract import CostModel, StepCost, describe_request, step_record
+from pcache.cost.timing import commit_ns, run_step
+
+__all__ = ["CostModel", "StepCost", "commit_ns", "describe_request", "run_step", "step_record"]

@@ -1,0 +1,77 @@
+"""A step as a few sums over its requests, and what a cost model knows to turn them into time.
+
+There are two kinds of cost model. A roofline has `rates` alone. A profile, measured on one GPU with
+one model, has tables and terms (`cost.profiled`) and the host's part of a step (`cost.timing`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from pcache.jit import hot, records
+from pcache.types import F8, I8, Records
+
+__all__ = ["CostModel", "StepCost", "describe_request", "step_record"]
+
+
+class CostModel(NamedTuple):
+    """`rates` of a roofline: flops/token, flops/sample, flops/pair, bytes/step, bytes/token,
+    flops/s, bytes/s, link ns/token and fixed ns, each for one GPU of the group.
+
+    Of a profile: `terms` as `profiled.TERMS`, in ns; `linear` [knots, 2], padded tokens and ns,
+    ascending; `sizes` [4, width], rows filled up with -1: of CUDA graphs, ascending, decodes alone,
+    extend tokens, and decodes beside extends; then the most extends of a graph, and the most extend
+    tokens for which attention works on small tiles; `host` as `timing.HOST`, in ns.
+    """
+
+    rates: F8
+    terms: F8 = np.zeros(0)
+    linear: F8 = np.zeros((0, 2))
+    sizes: I8 = np.zeros((4, 0), np.int64)
+    host: F8 = np.zeros(0)
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """A cost model with the name under which results quote it."""
+
+    model: CostModel
+    source: str
+
+
+def step_record() -> Records:
+    """One record of the sums that describe a step, and of its instants.
+
+    Sums: `prefill_tokens`, `decode_tokens` (requests that decode), `num_requests`, `samples` (rows
+    of logits), `pairs` of a new token and one it attends to (S·P + S(S+1)/2 for S after P cached),
+    `context_tokens` (KV read by attention); of the requests with more than one new token alone
+    `num_extends`, `extend_tokens` and `extend_context`. Instants, by `timing.run_step`:
+    `launched_at_ns` (on the host), `starts_at_ns`, `ends_at_ns` (on the GPU), `host_free_at_ns`.
+    """
+    sums = (
+        "prefill_tokens", "decode_tokens", "num_requests", "samples", "pairs", "context_tokens",
+        "num_extends", "extend_tokens", "extend_context",
+    )  # fmt: skip
+    instants = ("launched_at_ns", "starts_at_ns", "ends_at_ns", "host_free_at_ns")
+    return records(1, **dict.fromkeys(sums + instants, np.int64))
+
+
+@hot
+def describe_request(step: Records, start: int, count: int, samples: int, decode: bool) -> None:
+    """Add a request that computes `count` tokens after `start` cached ones to the sums."""
+    at = step[0]
+    if decode:
+        at.decode_tokens += count
+    else:
+        at.prefill_tokens += count
+    at.num_requests += 1
+    at.samples += samples
+    at.pairs += count * start + count * (count + 1) // 2
+    at.context_tokens += start + count
+    if count > 1:
+        at.num_extends += 1
+        at.extend_tokens += count
+        at.extend_context += start + count

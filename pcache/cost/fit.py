@@ -1,0 +1,134 @@
+"""From raw measurements to the numbers of a profile.
+
+The model of `cost.profiled` is linear in its coefficients, so its own predictions with one
+coefficient at a time are the columns of a least-squares problem, of relative errors, in which no
+coefficient may be negative. `linear` is fitted by its increments, which makes it monotone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pcache.cost.contract import CostModel
+from pcache.cost.nnls import nonnegative_least_squares
+from pcache.cost.points import CLASSES, LoopSample, Point, StepShape
+from pcache.cost.profiled import TERMS, profiled_ns
+from pcache.cost.timing import HOST, run_step
+from pcache.types import F8, I8
+
+__all__ = ["ErrorRow", "error_rows", "fit_host", "fit_steps"]
+
+ALONE = "alone"
+"""Class of errors: a step launched on an idle device, until its tokens are on the host."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRow:
+    """Relative errors on points of one class that were held out of the fit."""
+
+    kind: str
+    points: int
+    mean: float
+    """Signed: above 0 the model says too long."""
+    p50: float
+    p90: float
+    worst: float
+
+
+def fit_steps(points: Sequence[Point], knots: Sequence[int], engine: I8) -> CostModel:
+    """Terms and `linear` at the sizes `knots` from the points that are not held out; no host."""
+    fitted = [point for point in points if not point.held_out]
+    sums = [point.shape.sums() for point in fitted]
+    sizes = np.array(knots, float)
+    num = len(sizes) + len(TERMS)
+    columns = np.empty((len(fitted), num))
+    for at in range(num):
+        model = _step_model(np.eye(num)[at], sizes, engine)
+        columns[:, at] = [profiled_ns(model, step) for step in sums]
+    measured = np.array([point.gpu_ns for point in fitted], float)
+    found = nonnegative_least_squares(columns / measured[:, None], np.ones(len(fitted)))
+    return _step_model(found, sizes, engine)
+
+
+def _step_model(found: F8, sizes: F8, engine: I8) -> CostModel:
+    """From increments of `linear`, then terms."""
+    linear = np.column_stack([sizes, np.cumsum(found[: len(sizes)])])
+    return CostModel(np.zeros(9), np.ascontiguousarray(found[len(sizes) :]), linear, engine)
+
+
+def fit_host(
+    points: Sequence[Point], loop: Sequence[LoopSample], steps: CostModel, synchronous: bool
+) -> CostModel:
+    """Add the host's part, from the samples of a run and from steps launched on an idle device."""
+    host = dict.fromkeys(HOST, 0.0)
+    host["synchronous"] = float(synchronous)
+    _fit_terms(
+        host,
+        ("plan", "plan_request", "plan_token"),
+        [(s.plan_ns, s.num_requests, s.new_tokens) for s in loop],
+    )
+    _fit_terms(host, ("commit", "commit_request"), [(s.commit_ns, s.num_requests) for s in loop])
+    for name, graph in (("graph", True), ("eager", False)):
+        launches = [(s.launch_ns, s.num_requests) for s in loop if s.graph is graph]
+        _fit_terms(host, (name, f"{name}_request"), launches)
+    if synchronous:  # there a launch holds the step itself
+        around = float(np.median([point.host_ns - point.gpu_ns for point in points]))
+        host |= {"eager": max(0.0, around), "eager_request": 0.0}
+    alone = [point for point in points if point.alone_ns and not point.held_out]
+    if alone and not synchronous:
+        graphed = [p for p in alone if p.shape.kind(steps) != "long extend"]
+        host["submit"] = float(np.median([p.alone_ns - p.alone_gpu_ns for p in alone]))
+        late = [p.alone_gpu_ns - p.gpu_ns for p in graphed]
+        host["start"] = max(0.0, float(np.median(late))) if late else 0.0
+    return steps._replace(host=np.array([host[name] for name in HOST]))
+
+
+def _fit_terms(
+    host: dict[str, float], names: tuple[str, ...], samples: Sequence[tuple[int, ...]]
+) -> None:
+    """Fit a constant and a term a feature to samples of (ns, features), leaving out negative ns.
+
+    Least absolute errors, by reweighting: one pause of the interpreter among hundreds of samples
+    must not count by its square.
+    """
+    known = np.array([sample for sample in samples if sample[0] >= 0], float)
+    if len(known) == 0:
+        return
+    columns = np.column_stack([np.ones(len(known)), known[:, 1:]])
+    weights = np.ones(len(known))
+    for _ in range(20):
+        found = nonnegative_least_squares(columns * weights[:, None], known[:, 0] * weights)
+        off = np.abs(known[:, 0] - columns @ found)
+        weights = 1 / np.sqrt(off + 0.01 * np.median(known[:, 0]) + 1)
+    host.update(zip(names, map(float, found), strict=True))
+
+
+def error_rows(points: Sequence[Point], model: CostModel) -> list[ErrorRow]:
+    """Errors on the held-out points by class, and of steps alone on the device."""
+    held = [point for point in points if point.held_out]
+    rows = []
+    for kind in CLASSES:
+        chosen = [point for point in held if point.shape.kind(model) == kind]
+        off = [profiled_ns(model, point.shape.sums()) / point.gpu_ns - 1 for point in chosen]
+        rows.append(_error_row(kind, off))
+    alone = [point for point in held if point.alone_ns]
+    rows.append(_error_row(ALONE, [_alone(model, p.shape) / p.alone_ns - 1 for p in alone]))
+    return [row for row in rows if row.points]
+
+
+def _alone(model: CostModel, shape: StepShape) -> int:
+    """From launch to tokens on an idle device."""
+    step = shape.sums()
+    run_step(model, step, 0, 0)
+    return int(step[0].ends_at_ns - step[0].launched_at_ns)
+
+
+def _error_row(kind: str, off: list[float]) -> ErrorRow:
+    if not off:
+        return ErrorRow(kind, 0, 0, 0, 0, 0)
+    size = np.abs(off)
+    p50, p90 = np.percentile(size, [50, 90])
+    return ErrorRow(kind, len(off), float(np.mean(off)), float(p50), float(p90), float(size.max()))

@@ -1,0 +1,105 @@
+"""Duration of a step on a GPU that was measured.
+
+The engine pads a step to a CUDA graph's sizes where one holds it, or else to multiples of 16, and
+the padded size is what the linear layers compute. With M padded tokens, of which s are sampled:
+
+    linear(M) + eager + head·[s > 0] + sample·s
+      + extends·[any] + extend·n + pair·pairs + extend_context·context   (of those with several tokens)
+      + decodes·[any] + decode·n + decode_context·context                (of those with one)
+
+Where there are few extend tokens attention works on smaller tiles, and a pair of a new token and one
+it attends to has a price of its own (`short_pair`). `linear` interpolates between measured sizes and
+goes on with its last slope. Every term is linear in its coefficient and no coefficient is negative,
+so more work that is run in the same way never takes less time.
+"""
+
+from __future__ import annotations
+
+from pcache.cost.contract import CostModel
+from pcache.jit import hot, inlined
+from pcache.types import F8, I8, Records
+
+__all__ = ["PADDING", "TERMS", "profiled_ns", "runs_in_graph"]
+
+TERMS = (
+    "eager", "head", "sample", "extends", "extend", "short_pair", "pair", "extend_context", "decodes",
+    "decode", "decode_context",
+)  # fmt: skip
+(
+    _EAGER, _HEAD, _SAMPLE, _EXTENDS, _EXTEND, _SHORT_PAIR, _PAIR, _EXTEND_CONTEXT, _DECODES,
+    _DECODE, _DECODE_CONTEXT,
+) = range(len(TERMS))  # fmt: skip
+
+PADDING = 16
+"""Steps outside graphs are padded to multiples of this."""
+
+
+@hot
+def _smallest(sizes: I8, count: int) -> int:
+    """The smallest of ascending sizes that holds `count`, or -1."""
+    for size in sizes:
+        if size >= count:
+            return size
+    return -1
+
+
+@hot
+def _graph(model: CostModel, step: Records) -> tuple[int, int]:
+    """Extend tokens and decodes of the graph that runs the step; (-1, -1) if none does."""
+    sums, sizes = step[0], model.sizes
+    decodes = sums.num_requests - sums.num_extends
+    if sums.num_extends == 0:
+        size = _smallest(sizes[0], decodes)
+        return (0, size) if size >= 0 else (-1, -1)
+    tokens, beside = _smallest(sizes[1], sums.extend_tokens), _smallest(sizes[2], decodes)
+    if sums.num_extends > sizes[3, 0] or tokens < 0 or beside < 0:
+        return -1, -1
+    return tokens, beside
+
+
+@hot
+def runs_in_graph(model: CostModel, step: Records) -> bool:
+    """Whether the engine has a CUDA graph that holds the step."""
+    return _graph(model, step)[1] >= 0
+
+
+@hot
+def _linear_ns(linear: F8, tokens: int) -> float:
+    last = len(linear) - 1
+    k = 1
+    while k < last and linear[k, 0] < tokens:
+        k += 1
+    slope = (linear[k, 1] - linear[k - 1, 1]) / (linear[k, 0] - linear[k - 1, 0])
+    return linear[k - 1, 1] + slope * (max(tokens, linear[0, 0]) - linear[k - 1, 0])
+
+
+@inlined
+def _padded(count: int) -> int:
+    return (count + PADDING - 1) // PADDING * PADDING
+
+
+@hot
+def profiled_ns(model: CostModel, step: Records) -> float:
+    """Duration of a step on the GPU, once its predecessors are done, in nanoseconds."""
+    sums, terms = step[0], model.terms
+    extends, decodes = sums.num_extends, sums.num_requests - sums.num_extends
+    tokens, beside = _graph(model, step)
+    if beside >= 0:
+        samples = beside + (model.sizes[3, 0] if tokens > 0 else 0)
+        duration = _linear_ns(model.linear, tokens + beside)
+    else:
+        samples = sums.samples
+        padded = _padded(sums.extend_tokens) + _padded(decodes)
+        duration = _linear_ns(model.linear, padded) + terms[_EAGER]
+    if samples > 0:
+        duration += terms[_HEAD] + terms[_SAMPLE] * samples
+    if extends > 0:
+        pairs = sums.pairs - (sums.context_tokens - sums.extend_context)
+        duration += terms[_EXTENDS] + terms[_EXTEND] * extends
+        small_tiles = sums.extend_tokens <= model.sizes[3, 1]
+        duration += terms[_SHORT_PAIR if small_tiles else _PAIR] * pairs
+        duration += terms[_EXTEND_CONTEXT] * sums.extend_context
+    if decodes > 0:
+        context = sums.context_tokens - sums.extend_context
+        duration += terms[_DECODES] + terms[_DECODE] * decodes + terms[_DECODE_CONTEXT] * context
+    return duration

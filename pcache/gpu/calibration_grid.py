@@ -1,0 +1,193 @@
+"""Which steps a calibration measures: a designed grid to fit, and drawn ones to test the fit on.
+
+The grid covers every CUDA graph with little context, attention over growing contexts on top of some
+of them, large extends, and both together. The steps held out are drawn over the same ranges with
+ragged lengths, as traffic has them; they are fixed before anything is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice, product
+
+import numpy as np
+
+from pcache.cost.points import StepShape
+from pcache.cost.profile import EngineSizes
+from pcache.cost.profiled import PADDING
+
+__all__ = ["Limits", "designed_steps", "drawn_steps", "linear_sizes"]
+
+_SHORT = 32
+"""Context of decodes that are not to cost anything by their context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a step may be on the runner at hand."""
+
+    max_rows: int
+    max_step_tokens: int
+    max_context_tokens: int
+    kv_tokens: int
+    block_size: int
+    sizes: EngineSizes
+
+    def allow(self, shape: StepShape) -> bool:
+        rounding = self.block_size * shape.num_requests
+        return (
+            shape.num_requests <= self.max_rows
+            and shape.new_tokens <= self.max_step_tokens
+            and shape.longest <= self.max_context_tokens
+            and shape.context_tokens + rounding <= self.kv_tokens
+        )
+
+
+def linear_sizes(limits: Limits) -> list[int]:
+    """Padded sizes at which the time of the linear layers is measured, ascending."""
+    graphs, sizes = limits.sizes, {PADDING, *_eager_sizes(limits)}
+    sizes.update(graphs.decodes)
+    sizes.update(map(sum, product(graphs.extend_tokens, graphs.mixed_decodes)))
+    return sorted(sizes)
+
+
+def _eager_sizes(limits: Limits) -> list[int]:
+    """Sizes that no graph holds, a fifth apart, up to the largest step."""
+    sizes = []
+    size = max(limits.sizes.extend_tokens, default=0) + PADDING
+    while size < limits.max_step_tokens:
+        sizes.append(size)
+        size = max(size + PADDING, round(size * 1.2 / PADDING) * PADDING)
+    return [*sizes, limits.max_step_tokens // PADDING * PADDING]
+
+
+def designed_steps(limits: Limits) -> list[StepShape]:
+    """The grid, without what the limits rule out."""
+    parts = (_graphs(limits), _decodes(), _short_extends(), _long_extends(limits), _mixed())
+    shapes = dict.fromkeys(shape for part in parts for shape in part if limits.allow(shape))
+    return list(shapes)
+
+
+def _step(*requests: tuple[int, int, int], samples: bool = True) -> StepShape:
+    return StepShape(tuple(request for request in requests if request[2]), samples)
+
+
+def _graphs(limits: Limits) -> Iterator[StepShape]:
+    """Every graph, filled."""
+    for size in limits.sizes.decodes:
+        yield _step((_SHORT, 1, size))
+    for tokens, beside in product(limits.sizes.extend_tokens, limits.sizes.mixed_decodes):
+        yield _step((0, tokens, 1), (_SHORT, 1, min(beside, limits.max_rows - 1)))
+
+
+def _decodes() -> Iterator[StepShape]:
+    for batch, context in product(
+        (1, 2, 4, 8, 16, 32, 64, 128, 256), (256, 1024, 4096, 16384, 60000)
+    ):
+        yield _step((context, 1, batch))
+    for batch in (8, 24, 64, 160):
+        yield _step((256, 1, batch), (8192, 1, batch // 4))
+        yield _step((256, 1, batch), (30000, 1, 1))
+
+
+def _short_extends() -> Iterator[StepShape]:
+    for tokens, cached in product(
+        (2, 8, 16, 40, 64, 128, 256, 512), (256, 1024, 4096, 16384, 32768)
+    ):
+        yield _step((cached, tokens, 1))
+    for num, tokens, cached in product((2, 4, 8, 16), (16, 32, 64, 128), (0, 1024, 8192)):
+        if num * tokens <= 512:
+            yield _step((cached, tokens, num))
+
+
+def _long_extends(limits: Limits) -> Iterator[StepShape]:
+    for size in _eager_sizes(limits):
+        yield _step((0, size, 1))
+    for size in (1024, 4096, 8192):
+        yield _step((0, size, 1), samples=False)
+    for size, cached in product((640, 1024, 2048, 4096, 8192), (1024, 4096, 16384, 32768)):
+        yield _step((cached, size, 1))
+    for num, size, cached in product((2, 4, 8, 16, 32, 64), (64, 256, 1024), (0, 4096)):
+        if num * size > 512:
+            yield _step((cached, size, num))
+    yield _step((0, 8, 24))
+    yield _step((2048, 8, 48))
+
+
+def _mixed() -> Iterator[StepShape]:
+    for (extends, size, cached), (decodes, context) in product(
+        (
+            (1, 100, 2048),
+            (4, 60, 1024),
+            (1, 400, 8192),
+            (1, 1000, 0),
+            (2, 1024, 4096),
+            (4, 1500, 0),
+        ),
+        ((8, 4096), (30, 1024), (64, 4096), (128, 512), (200, 2048)),
+    ):
+        yield _step((cached, size, extends), (context, 1, decodes))
+
+
+def drawn_steps(limits: Limits, per_class: int, seed: int) -> list[StepShape]:
+    """Steps to hold out: `per_class` each of decodes, extends of up to 512 tokens, longer ones, and
+    extends beside decodes."""
+    rng = np.random.default_rng(seed)
+    drawn: list[StepShape] = []
+    for draw in (_draw_decodes, _draw_short, _draw_long, _draw_mixed):
+        shapes = (draw(rng, limits) for _ in range(100 * per_class))
+        drawn += islice(filter(limits.allow, shapes), per_class)
+    return drawn
+
+
+def _log_uniform(rng: np.random.Generator, low: int, high: int) -> int:
+    return round(float(np.exp(rng.uniform(np.log(low), np.log(max(low, high))))))
+
+
+def _ragged(
+    rng: np.random.Generator, num: int, count: int, longest: int
+) -> list[tuple[int, int, int]]:
+    """Requests of `count` new tokens after lengths around a common one, up to four times apart."""
+    centre = _log_uniform(rng, 32, longest)
+    return [
+        (min(_log_uniform(rng, max(centre // 2, 16), 2 * centre), longest - count), count, 1)
+        for _ in range(num)
+    ]
+
+
+def _draw_decodes(rng: np.random.Generator, limits: Limits) -> StepShape:
+    num = _log_uniform(rng, 1, limits.max_rows)
+    return _step(*_ragged(rng, num, 1, limits.max_context_tokens // 2))
+
+
+def _draw_extends(
+    rng: np.random.Generator, limits: Limits, num: int, low: int, high: int
+) -> list[tuple[int, int, int]]:
+    """`num` extends with `low` to `high` new tokens together, a third of them without a prefix."""
+    total = _log_uniform(rng, max(low, 2 * num), high)
+    shares = rng.dirichlet(np.full(num, 2.0)) * (total - 2 * num)
+    longest = limits.max_context_tokens - high
+    return [
+        (0 if rng.random() < 1 / 3 else _log_uniform(rng, 32, longest), 2 + int(share), 1)
+        for share in shares
+    ]
+
+
+def _draw_short(rng: np.random.Generator, limits: Limits) -> StepShape:
+    num = _log_uniform(rng, 1, 12)
+    return _step(*_draw_extends(rng, limits, num, 4, min(512, limits.max_step_tokens)))
+
+
+def _draw_long(rng: np.random.Generator, limits: Limits) -> StepShape:
+    num = _log_uniform(rng, 1, 12)
+    return _step(*_draw_extends(rng, limits, num, 530, limits.max_step_tokens))
+
+
+def _draw_mixed(rng: np.random.Generator, limits: Limits) -> StepShape:
+    num = _log_uniform(rng, 2, limits.max_rows // 2)
+    decodes = _ragged(rng, num, 1, limits.max_context_tokens // 4)
+    extends = _draw_extends(
+        rng, limits, _log_uniform(rng, 1, 6), 16, (limits.max_step_tokens - num) // 2
+    )
+    return _step(*extends, *decodes)

@@ -1,0 +1,109 @@
+"""How long a step of a given shape takes: in a steady sequence of its like, and alone.
+
+Steps follow each other as the engine runs them, with one in flight ahead of the host. Where the host
+takes so long to launch a step that the GPU may wait for it, a few are queued behind a pause of the
+GPU, so that its own time is seen as well.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from pcache.cost.points import Point, StepShape
+from pcache.gpu.runner import Pending
+from pcache.gpu.step import StepInputs
+from pcache.gpu.synthetic import SyntheticRunner
+
+__all__ = ["time_step"]
+
+_MEASURE_NS = 50_000_000
+_FEWEST, _MOST = 3, 20
+_QUEUED = 3
+_HOST_MATTERS = 0.6
+"""Share of a step's time on the GPU from which launching it may be what takes long."""
+_CYCLES_A_NS = 2.0
+"""At least as many as any GPU's clock has; a pause must not be too short."""
+_ALONE_REPEATS = 5
+_RESTED_REPEATS = 3
+_REST_S = 0.01
+_ALONE_WITHIN_NS = 60_000_000
+
+
+def time_step(steps: SyntheticRunner, shape: StepShape, *, alone: bool, held_out: bool) -> Point:
+    """Measure one shape. With `alone` also as a single step on an idle device, if it is short."""
+    starts = [start for start, _, times in shape.requests for _ in range(times)]
+    counts = [count for _, count, times in shape.requests for _ in range(times)]
+    runs = steps.table_runs([start + count for start, count in zip(starts, counts, strict=True)])
+    first = steps.inputs(starts, counts, samples=shape.samples, table_runs=runs)
+    rough_ns = max(1, steps.runner.launch(first).wait().gpu_ns)
+    inputs = steps.inputs(starts, counts, samples=shape.samples)
+    repeats = min(_MOST, max(_FEWEST, _MEASURE_NS // rough_ns))
+    walls, hosts, on_gpu = _in_sequence(steps, inputs, repeats)
+    if steps.model.device.type == "cuda" and np.median(hosts) > _HOST_MATTERS * np.median(on_gpu):
+        on_gpu = _queued(steps, inputs, max(2, repeats // _QUEUED), int(np.median(hosts)))
+    apart = rested = (0, 0)
+    if alone and rough_ns < _ALONE_WITHIN_NS:
+        apart = _alone(steps, inputs, _ALONE_REPEATS, 0)
+        rested = _alone(steps, inputs, _RESTED_REPEATS, _REST_S)
+    low, middle, high = np.percentile(on_gpu, [25, 50, 75])
+    return Point(
+        shape=shape,
+        gpu_ns=int(middle),
+        spread=round(float(high - low) / 2 / float(middle), 5),
+        wall_ns=int(np.median(walls)),
+        host_ns=int(np.median(hosts)),
+        repeats=len(on_gpu),
+        alone_ns=apart[0],
+        alone_gpu_ns=apart[1],
+        rested_ns=rested[0],
+        held_out=held_out,
+    )
+
+
+def _in_sequence(
+    steps: SyntheticRunner, inputs: StepInputs, repeats: int
+) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
+    """From token to token, in launching, and on the GPU, of steps with one in flight ahead."""
+    pending: Pending | None = None
+    tokens_at, hosts, on_gpu = [], [], []
+    for _ in range(repeats + 2):
+        began = time.perf_counter_ns()
+        ahead = steps.runner.launch(inputs)
+        hosts.append(time.perf_counter_ns() - began)
+        if pending is not None:
+            outputs = pending.wait()
+            tokens_at.append(outputs.on_host_at_ns)
+            on_gpu.append(outputs.gpu_ns)
+        pending = ahead
+    assert pending is not None
+    pending.wait()
+    return np.diff(tokens_at).tolist(), hosts[1:], on_gpu[1:]
+
+
+def _queued(steps: SyntheticRunner, inputs: StepInputs, rounds: int, host_ns: int) -> Sequence[int]:
+    """On the GPU, of steps that were all launched before the first of them began."""
+    on_gpu = []
+    for _ in range(rounds):
+        pause_ns = 1.5 * (_QUEUED + 1) * host_ns
+        torch.cuda._sleep(int(pause_ns * _CYCLES_A_NS))
+        pending = [steps.runner.launch(inputs) for _ in range(_QUEUED)]
+        on_gpu += [step.wait().gpu_ns for step in pending][1:]
+    return on_gpu
+
+
+def _alone(
+    steps: SyntheticRunner, inputs: StepInputs, repeats: int, rest_s: float
+) -> tuple[int, int]:
+    """Until the tokens are on the host, and on the GPU, of a step on a device idle for `rest_s`."""
+    until, on_gpu = [], []
+    for _ in range(repeats):
+        time.sleep(rest_s)
+        began = time.perf_counter_ns()
+        outputs = steps.runner.launch(inputs).wait()
+        until.append(outputs.on_host_at_ns - began)
+        on_gpu.append(outputs.gpu_ns)
+    return int(np.median(until)), int(np.median(on_gpu))

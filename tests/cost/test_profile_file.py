@@ -1,0 +1,101 @@
+"""Profiles as files: what was written is read, and what cannot be used is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_up_profile import made_up_profile
+
+from pcache.cost.fit import ErrorRow
+from pcache.cost.points import LoopSample, Point, StepShape
+from pcache.cost.profile import read_profile, write_profile
+from pcache.cost.shipped import PROFILES, profile_name, shipped_profile, shipped_profiles
+from pcache.errors import ConfigError
+
+POINT = Point(StepShape(((16, 3, 2), (100, 1, 1)), False), 5, 0.01, 6, 7, 8, 9, 10, 11, True)
+FULL = made_up_profile(
+    points=[POINT], loop=[LoopSample(1, 2, True, False, 3, -1, 5)],
+    errors=[ErrorRow("decode", 3, -0.01, 0.01, 0.02, 0.03)],
+)  # fmt: skip
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "profile.json"
+    write_profile(FULL, path)
+    assert read_profile(path) == FULL
+    again, first = read_profile(path).cost(), FULL.cost()
+    assert again.source == first.source == "profile made-up"
+    assert all(map(np.array_equal, again.model, first.model))
+
+
+def changed(**changes: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda value: value | changes
+
+
+def without(name: str) -> Callable[[dict[str, Any]], Any]:
+    return lambda value: {key: kept for key, kept in value.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (lambda _: [1, 2], "not a profile (no format_version)"),
+        (without("format_version"), "not a profile (no format_version)"),
+        (changed(format_version=9), "format version 9, this pcache reads 1; calibrate again"),
+        (without("linear"), "damaged profile (no linear); calibrate again"),
+        (changed(linear=[1.0, 2.0]), "2 times for 9 sizes"),
+        (changed(linear=[9.0 - at for at in range(9)]), "linear do not ascend"),
+        (changed(terms={"pair": 1.0}), "terms are pair; expected eager, head"),
+        (changed(terms=None), "terms are "),
+        (lambda value: value | {"host": value["host"] | {"plan": -1.0}}, "a negative or infinite"),
+        (lambda value: value | {"host": value["host"] | {"plan": "1"}}, "damaged profile"),
+        (changed(points=[{"requests": []}]), "damaged profile"),
+        (changed(shape={"name": "x"}), "damaged profile"),
+    ],
+)
+def test_what_cannot_be_used_is_named(
+    spoil: Callable[[dict[str, Any]], Any], problem: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "profile.json"
+    write_profile(FULL, path)
+    path.write_text(json.dumps(spoil(json.loads(path.read_text()))))
+    with pytest.raises(ConfigError) as error:
+        read_profile(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert problem in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read the profile .*pcache calibrate makes one"):
+        read_profile(tmp_path / "no.json")
+    (tmp_path / "text").write_text("{")
+    with pytest.raises(ConfigError, match="not a profile"):
+        read_profile(tmp_path / "text")
+
+
+def test_an_incomplete_profile_is_no_cost_model(tmp_path: Path) -> None:
+    write_profile(
+        made_up_profile(complete=False, terms=None, points=[POINT]), tmp_path / "part.json"
+    )
+    partial = read_profile(tmp_path / "part.json")
+    with pytest.raises(ConfigError, match=r"incomplete \(1 points measured"):
+        partial.cost()
+
+
+@pytest.mark.parametrize("name", shipped_profiles())
+def test_shipped_profiles_are_where_they_are_looked_for(name: str) -> None:
+    profile = read_profile(PROFILES / f"{name}.json")
+    assert profile.complete
+    assert name == profile.name == profile_name(profile.gpu, profile.shape.name, profile.dtype)
+    assert shipped_profile(profile.gpu, profile.shape.name, profile.dtype) == profile
+    assert profile.errors
+
+
+def test_no_profile_of_a_pair_that_nobody_measured() -> None:
+    assert shipped_profile("rtx4090", "llama-3.1-70b") is None

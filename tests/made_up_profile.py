@@ -1,0 +1,57 @@
+"""A profile that nobody measured, with numbers of a size at which every part of it shows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pcache.cost import CostModel, StepCost
+from pcache.cost.points import StepShape
+from pcache.cost.profile import EngineSizes, Profile
+from pcache.cost.profiled import TERMS, profiled_ns
+from pcache.cost.timing import HOST
+from pcache.shapes import MODELS
+
+SIZES = EngineSizes(
+    decodes=(1, 2, 4, 8), extend_tokens=(4, 8, 16, 64), mixed_decodes=(0, 2, 8), max_extends=3,
+    small_tile_tokens=100,
+)  # fmt: skip
+KNOTS = (1, 2, 4, 8, 16, 32, 64, 256, 1024)
+LINEAR = tuple(2_000_000.0 + 7000 * size for size in KNOTS)
+TERMS_NS = {
+    "eager": 90_001, "head": 150_003, "sample": 1001, "extends": 40_007, "extend": 3001,
+    "short_pair": 17, "pair": 13, "extend_context": 151, "decodes": 30_011, "decode": 2003,
+    "decode_context": 97,
+}  # fmt: skip
+HOST_NS = {
+    "plan": 110_007, "plan_request": 2003, "plan_token": 31, "submit": 90_001, "start": 60_011,
+    "graph": 250_013, "graph_request": 3001, "eager": 2_600_003, "eager_request": 7001,
+    "commit": 120_011, "commit_request": 1009, "synchronous": 0,
+}  # fmt: skip
+
+
+def made_up_profile(**changes: object) -> Profile:
+    known: dict[str, object] = {
+        "name": "made-up", "gpu": "h200", "device": "NVIDIA H200", "shape": MODELS["llama-3.1-8b"],
+        "dtype": "bf16", "block_size_tokens": 16, "memory_bytes": 141_000_000_000,
+        "synchronous": False, "measured": {"date": "2026-01-31"}, "sizes": SIZES, "knots": KNOTS,
+        "points": [], "loop": [], "complete": True, "terms": TERMS_NS, "linear": LINEAR,
+        "host": HOST_NS,
+    }  # fmt: skip
+    return Profile(**known | changes)  # type: ignore[arg-type]
+
+
+def made_up_cost(*, synchronous: bool = False) -> StepCost:
+    return made_up_profile(host=HOST_NS | {"synchronous": float(synchronous)}).cost()
+
+
+def gpu_ns(model: CostModel, *requests: tuple[int, int, int]) -> float:
+    """What the model says of a step by its requests: cached, new, how many such."""
+    return profiled_ns(model, StepShape(requests).sums())
+
+
+def random_model(rng: np.random.Generator) -> CostModel:
+    linear = np.column_stack([KNOTS, np.cumsum(rng.exponential(1e5, len(KNOTS)))]).astype(float)
+    return CostModel(
+        np.zeros(9), rng.exponential(1e4, len(TERMS)), linear, SIZES.table(),
+        rng.exponential(1e5, len(HOST)),
+    )  # fmt: skip

@@ -1,0 +1,108 @@
+"""Cost models in plain Python, from the formulas that pcache.cost states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from pcache.cost import CostModel
+from pcache.cost.profiled import TERMS
+from pcache.cost.timing import HOST
+
+Part = tuple[int, int, int]
+"""Tokens cached, tokens computed, tokens sampled, of a request in a step."""
+
+
+@dataclass
+class Instants:
+    launched: int
+    starts: int
+    ends: int
+    host_free: int
+
+
+def run_step(model: CostModel, parts: list[Part], planned: int, gpu_free: int) -> Instants:
+    if len(model.host) == 0:
+        starts = max(planned, gpu_free)
+        return Instants(planned, starts, starts + roofline(model, parts), planned)
+    host = dict(zip(HOST, model.host.tolist(), strict=True))
+    num, tokens = len(parts), sum(count for _, count, _ in parts)
+    launched = planned + host["plan"] + host["plan_request"] * num + host["plan_token"] * tokens
+    kind = "graph" if graph_of(model, parts) else "eager"
+    launching = host[kind] + host[f"{kind}_request"] * num
+    heard = launched + host["submit"]
+    starts = max(heard, gpu_free)
+    ends = max(starts, heard + host["start"]) + profiled(model, parts)
+    if kind == "eager":
+        ends = max(ends, launched + launching)
+    free = (ends if host["synchronous"] else launched) + launching
+    return Instants(*(int(at + 0.5) for at in (launched, starts, ends, free)))
+
+
+def commit_ns(model: CostModel, num_requests: int) -> int:
+    if len(model.host) == 0:
+        return 0
+    host = dict(zip(HOST, model.host.tolist(), strict=True))
+    return int(host["commit"] + host["commit_request"] * num_requests + 0.5)
+
+
+def roofline(model: CostModel, parts: list[Part]) -> int:
+    """Nanoseconds of a step."""
+    linear, head, pair, fixed_bytes, kv_bytes, flops, bandwidth, link, fixed = model.rates.tolist()
+    tokens = sum(count for _, count, _ in parts)
+    context = sum(start + count for start, count, _ in parts)
+    work = linear * tokens + head * sum(part[2] for part in parts) + pair * pairs_of(parts)
+    moved = fixed_bytes + kv_bytes * (context + tokens)
+    return int(max(work / flops, moved / bandwidth) * 1e9 + link * tokens + fixed + 0.5)
+
+
+def pairs_of(parts: list[Part]) -> int:
+    return sum(sum(range(start + 1, start + count + 1)) for start, count, _ in parts)
+
+
+def graph_of(model: CostModel, parts: list[Part]) -> tuple[int, int] | None:
+    """Extend tokens and decodes of the smallest graph that holds the step."""
+    decodes, tokens, beside, (most, _) = (
+        [size for size in row if size >= 0] for row in model.sizes.tolist()
+    )
+    extends = [count for _, count, _ in parts if count > 1]
+    ones = len(parts) - len(extends)
+    if not extends:
+        fits = [(0, size) for size in decodes if size >= ones]
+    elif len(extends) > most:
+        return None
+    else:
+        fits = [(a, b) for a in tokens for b in beside if a >= sum(extends) and b >= ones]
+    return min(fits, default=None)
+
+
+def profiled(model: CostModel, parts: list[Part]) -> float:
+    term = dict(zip(TERMS, model.terms.tolist(), strict=True))
+    extends = [part for part in parts if part[1] > 1]
+    ones = [part for part in parts if part[1] == 1]
+    graph = graph_of(model, parts)
+    if graph:
+        padded, samples = sum(graph), graph[1] + (int(model.sizes[3, 0]) if graph[0] else 0)
+    else:
+        padded = sum(-(-size // 16) * 16 for size in (sum(p[1] for p in extends), len(ones)))
+        samples = sum(part[2] for part in parts)
+    ns = interpolated(model.linear.tolist(), padded) + (0 if graph else term["eager"])
+    if samples:
+        ns += term["head"] + term["sample"] * samples
+    if extends:
+        context = sum(start + count for start, count, _ in extends)
+        ns += term["extends"] + term["extend"] * len(extends)
+        small_tiles = sum(count for _, count, _ in extends) <= model.sizes[3, 1]
+        ns += term["short_pair" if small_tiles else "pair"] * pairs_of(extends)
+        ns += term["extend_context"] * context
+    if ones:
+        ns += term["decodes"] + term["decode"] * len(ones)
+        ns += term["decode_context"] * sum(start + 1 for start, _, _ in ones)
+    return ns
+
+
+def interpolated(knots: list[list[float]], tokens: int) -> float:
+    tokens = max(tokens, int(knots[0][0]))
+    segments = [(a, b) for a, b in pairwise(knots) if tokens > a[0]]
+    (x0, y0), (x1, y1) = segments[-1] if segments else (knots[0], knots[1])
+    return y0 + (y1 - y0) / (x1 - x0) * (tokens - x0)
