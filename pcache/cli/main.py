@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import typer
@@ -52,7 +53,9 @@ def _root(
 
 
 def main() -> None:
-    """Entry point. A reader that closes the pipe early, and Ctrl-C, end it quietly."""
+    """Entry point. A reader that closes the pipe early, and Ctrl-C, end it quietly; a request to
+    terminate is taken as Ctrl-C, so that what was done so far is kept."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         app()
     except BrokenPipeError:

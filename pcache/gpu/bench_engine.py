@@ -209,7 +209,7 @@ class _Subject:
             **_milliseconds(
                 full["period_ns"].tolist(), full["duration_ns"].tolist(), full["waited_ns"].tolist()
             ),
-            "floor_ms": decode_floor_ms(current_gpu(), self._shape, batch, _DECODE_CONTEXT),
+            "floor_ms": None,  # a shared prompt is read through the L2 cache
             "vllm_ms": None,
         }
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from statistics import median
 from typing import Any
 
@@ -76,11 +77,13 @@ def _serving(shape: ModelShape, bench: EngineBench) -> Iterator[tuple[Any, str]]
     import transformers
 
     model = _random_model(shape, dtype_named(bench.dtype))
-    config = transformers.ContinuousBatchingConfig(
+    config_type = transformers.ContinuousBatchingConfig
+    known = {field.name for field in fields(config_type)}
+    config = config_type(
         allow_block_sharing=True,
-        page_size=_PAGE_TOKENS,
         max_batch_tokens=_LONGEST_CONTEXT,
         num_blocks=4 * _LONGEST_CONTEXT // _PAGE_TOKENS,
+        **{"page_size" if "page_size" in known else "block_size": _PAGE_TOKENS},
     )
     generation = transformers.GenerationConfig(
         max_new_tokens=1, do_sample=False, eos_token_id=-1, pad_token_id=0

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from command_line import RAG, pcache
 
 from pcache.rundir import NOT_REACHED
@@ -56,7 +57,10 @@ def long_trace(path: Path, num_requests: int) -> None:
             file.write(json.dumps(line) + "\n")
 
 
-def test_ctrl_c_leaves_a_partial_run_that_can_be_reported(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_a_partial_run_that_can_be_reported(
+    tmp_path: Path, sent: signal.Signals
+) -> None:
     trace, runs = tmp_path / "long.jsonl", tmp_path / "runs"
     long_trace(trace, 40_000)
     terminal, stderr = pty.openpty()  # a terminal sees progress, which says when to interrupt
@@ -68,7 +72,7 @@ def test_ctrl_c_leaves_a_partial_run_that_can_be_reported(tmp_path: Path) -> Non
     seen = b""
     while not re.search(rb"[1-9]%", seen):
         seen += os.read(terminal, 4096)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     stdout, _ = process.communicate(timeout=120)
     os.close(terminal)
     assert process.returncode == 130

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import gguf
 import numpy as np
 import pytest
 from gpu_engine import FP32_TOLERANCE, build
@@ -13,6 +12,8 @@ from gpu_models import expected_logits, make_transformers_model, sequence
 
 from pcache.errors import ConfigError
 from pcache.gpu.weight_sources import open_source
+
+gguf = pytest.importorskip("gguf")
 
 ARCHITECTURES = {
     "llama": gguf.MODEL_ARCH.LLAMA,

@@ -115,7 +115,7 @@ def test_mutated_csv(tmp_path: Path, content: str, at: int, piece: str) -> None:
     read_or_refuse(tmp_path / "t.csv", (content[:at] + piece + content[at + 1 :]).encode())
 
 
-names = st.text(max_size=5).filter(lambda text: text.isprintable())
+names = st.text(st.characters(exclude_categories=("C", "Z")) | st.just(" "), max_size=5)
 token_ids = st.lists(st.integers(0, 2**53 - 1), min_size=1, max_size=6)
 
 
