@@ -56,7 +56,7 @@ _GPU = _Extent(
     held_out_per_class=20, loop_requests=160, longest_output=128,
 )  # fmt: skip
 _CPU = _Extent(
-    max_rows=16, max_step_tokens=256, max_context_tokens=512, kv_tokens=8192,
+    max_rows=16, max_step_tokens=1024, max_context_tokens=2048, kv_tokens=16384,
     held_out_per_class=5, loop_requests=16, longest_output=12,
 )  # fmt: skip
 
@@ -119,7 +119,7 @@ def _measure(
         num_requests=extent.loop_requests,
         longest_prompt=min(limits.max_context_tokens // 4, 2048),
         longest_output=extent.longest_output,
-        gap_ns=2 * min(point.gpu_ns for point in points),
+        gap_ns=min(point.gpu_ns for point in points),
     )
     return time_loop(steps, load, limits.sizes)
 

@@ -167,11 +167,10 @@ def _draw_extends(
     """`num` extends with `low` to `high` new tokens together, a third of them without a prefix."""
     total = _log_uniform(rng, max(low, 2 * num), high)
     shares = rng.dirichlet(np.full(num, 2.0)) * (total - 2 * num)
-    longest = limits.max_context_tokens - high
-    return [
-        (0 if rng.random() < 1 / 3 else _log_uniform(rng, 32, longest), 2 + int(share), 1)
-        for share in shares
-    ]
+    counts = [2 + int(share) for share in shares]
+    most = [limits.max_context_tokens - count for count in counts]
+    cached = [0 if rng.random() < 1 / 3 else _log_uniform(rng, 32, longest) for longest in most]
+    return [(start, count, 1) for start, count in zip(cached, counts, strict=True)]
 
 
 def _draw_short(rng: np.random.Generator, limits: Limits) -> StepShape:

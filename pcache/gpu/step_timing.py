@@ -22,7 +22,8 @@ __all__ = ["time_step"]
 
 _MEASURE_NS = 50_000_000
 _FEWEST, _MOST = 3, 20
-_QUEUED = 3
+_QUEUED, _QUEUED_ROUNDS = 2, 3
+"""No more at a time: a driver takes about a thousand launches ahead of the GPU, then it waits."""
 _HOST_MATTERS = 0.6
 """Share of a step's time on the GPU from which launching it may be what takes long."""
 _CYCLES_A_NS = 2.0
@@ -44,7 +45,7 @@ def time_step(steps: SyntheticRunner, shape: StepShape, *, alone: bool, held_out
     repeats = min(_MOST, max(_FEWEST, _MEASURE_NS // rough_ns))
     walls, hosts, on_gpu = _in_sequence(steps, inputs, repeats)
     if steps.model.device.type == "cuda" and np.median(hosts) > _HOST_MATTERS * np.median(on_gpu):
-        on_gpu = _queued(steps, inputs, max(2, repeats // _QUEUED), int(np.median(hosts)))
+        on_gpu = _queued(steps, inputs, int(np.median(hosts)))
     apart = rested = (0, 0)
     if alone and rough_ns < _ALONE_WITHIN_NS:
         apart = _alone(steps, inputs, _ALONE_REPEATS, 0)
@@ -84,14 +85,14 @@ def _in_sequence(
     return np.diff(tokens_at).tolist(), hosts[1:], on_gpu[1:]
 
 
-def _queued(steps: SyntheticRunner, inputs: StepInputs, rounds: int, host_ns: int) -> Sequence[int]:
+def _queued(steps: SyntheticRunner, inputs: StepInputs, host_ns: int) -> Sequence[int]:
     """On the GPU, of steps that were all launched before the first of them began."""
     on_gpu = []
-    for _ in range(rounds):
+    for _ in range(_QUEUED_ROUNDS):
         pause_ns = 1.5 * (_QUEUED + 1) * host_ns
         torch.cuda._sleep(int(pause_ns * _CYCLES_A_NS))
         pending = [steps.runner.launch(inputs) for _ in range(_QUEUED)]
-        on_gpu += [step.wait().gpu_ns for step in pending][1:]
+        on_gpu += [step.wait().gpu_ns for step in pending]
     return on_gpu
 
 

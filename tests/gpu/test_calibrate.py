@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,12 @@ from pcache.gpu.runner import Runner
 GPU = Limits(256, 8192, 65536, 600_000, 16, Layouts(GraphBuckets(), 256, 8192).sizes)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(autouse=True)
+def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = replace(calibration._CPU, max_step_tokens=256, max_context_tokens=512, kv_tokens=8192)
+    monkeypatch.setattr(calibration, "_CPU", small)
 
 
 def pcache(*arguments: str, code: int = 0) -> Result:
