@@ -16,11 +16,12 @@ SIZES = EngineSizes(
     small_tile_tokens=100,
 )  # fmt: skip
 KNOTS = (1, 2, 4, 8, 16, 32, 64, 256, 1024)
+CONTEXT_KNOTS = (0, 100, 1000, 50_000)
+CONTEXT = (30_011.0, 45_000.0, 130_000.0, 5_000_000.0)
 LINEAR = tuple(2_000_000.0 + 7000 * size for size in KNOTS)
 TERMS_NS = {
     "eager": 90_001, "head": 150_003, "sample": 1001, "extends": 40_007, "extend": 3001,
-    "short_pair": 17, "pair": 13, "extend_context": 151, "decodes": 30_011, "decode": 2003,
-    "decode_context": 97,
+    "short_pair": 17, "pair": 13, "extend_context": 151, "decode": 2003, "shared_context": 61,
 }  # fmt: skip
 HOST_NS = {
     "plan": 110_007, "plan_request": 2003, "plan_token": 31, "submit": 90_001, "start": 60_011,
@@ -33,7 +34,8 @@ def made_up_profile(**changes: object) -> Profile:
     known: dict[str, object] = {
         "name": "made-up", "gpu": "h200", "device": "NVIDIA H200", "shape": MODELS["llama-3.1-8b"],
         "dtype": "bf16", "block_size_tokens": 16, "memory_bytes": 141_000_000_000,
-        "synchronous": False, "measured": {"date": "2026-01-31"}, "sizes": SIZES, "knots": KNOTS,
+        "synchronous": False, "measured": {"date": "2026-01-31"}, "sizes": SIZES, "linear_sizes": KNOTS,
+        "context_sizes": CONTEXT_KNOTS, "context": CONTEXT,
         "points": [], "loop": [], "complete": True, "terms": TERMS_NS, "linear": LINEAR,
         "host": HOST_NS,
     }  # fmt: skip
@@ -50,8 +52,11 @@ def gpu_ns(model: CostModel, *requests: tuple[int, int, int]) -> float:
 
 
 def random_model(rng: np.random.Generator) -> CostModel:
-    linear = np.column_stack([KNOTS, np.cumsum(rng.exponential(1e5, len(KNOTS)))]).astype(float)
+    linear, context = (
+        np.column_stack([sizes, np.cumsum(rng.exponential(1e5, len(sizes)))]).astype(float)
+        for sizes in (KNOTS, CONTEXT_KNOTS)
+    )
     return CostModel(
-        np.zeros(9), rng.exponential(1e4, len(TERMS)), linear, SIZES.table(),
+        np.zeros(9), rng.exponential(1e4, len(TERMS)), linear, context, SIZES.table(),
         rng.exponential(1e5, len(HOST)),
     )  # fmt: skip

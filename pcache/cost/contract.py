@@ -21,15 +21,17 @@ class CostModel(NamedTuple):
     """`rates` of a roofline: flops/token, flops/sample, flops/pair, bytes/step, bytes/token,
     flops/s, bytes/s, link ns/token and fixed ns, each for one GPU of the group.
 
-    Of a profile: `terms` as `profiled.TERMS`, in ns; `linear` [knots, 2], padded tokens and ns,
-    ascending; `sizes` [4, width], rows filled up with -1: of CUDA graphs, ascending, decodes alone,
-    extend tokens, and decodes beside extends; then the most extends of a graph, and the most extend
-    tokens for which attention works on small tiles; `host` as `timing.HOST`, in ns.
+    Of a profile: `terms` as `profiled.TERMS`, in ns; `linear` [knots, 2], padded tokens and ns, and
+    `context` [knots, 2], KV tokens that decodes read and ns, both ascending; `sizes` [4, width], rows
+    filled up with -1: of CUDA graphs, ascending, decodes alone, extend tokens, and decodes beside
+    extends; then the most extends of a graph, and the most extend tokens for which attention works on
+    small tiles; `host` as `timing.HOST`, in ns.
     """
 
     rates: F8
     terms: F8 = np.zeros(0)
     linear: F8 = np.zeros((0, 2))
+    context: F8 = np.zeros((0, 2))
     sizes: I8 = np.zeros((4, 0), np.int64)
     host: F8 = np.zeros(0)
 
@@ -48,12 +50,13 @@ def step_record() -> Records:
     Sums: `prefill_tokens`, `decode_tokens` (requests that decode), `num_requests`, `samples` (rows
     of logits), `pairs` of a new token and one it attends to (S·P + S(S+1)/2 for S after P cached),
     `context_tokens` (KV read by attention); of the requests with more than one new token alone
-    `num_extends`, `extend_tokens` and `extend_context`. Instants, by `timing.run_step`:
+    `num_extends`, `extend_tokens` and `extend_context`; and `shared_context`, KV tokens read from
+    blocks that another request of the step reads too. Instants, by `timing.run_step`:
     `launched_at_ns` (on the host), `starts_at_ns`, `ends_at_ns` (on the GPU), `host_free_at_ns`.
     """
     sums = (
         "prefill_tokens", "decode_tokens", "num_requests", "samples", "pairs", "context_tokens",
-        "num_extends", "extend_tokens", "extend_context",
+        "num_extends", "extend_tokens", "extend_context", "shared_context",
     )  # fmt: skip
     instants = ("launched_at_ns", "starts_at_ns", "ends_at_ns", "host_free_at_ns")
     return records(1, **dict.fromkeys(sums + instants, np.int64))

@@ -2,7 +2,7 @@
 
 The model of `cost.profiled` is linear in its coefficients, so its own predictions with one
 coefficient at a time are the columns of a least-squares problem, of relative errors, in which no
-coefficient may be negative. `linear` is fitted by its increments, which makes it monotone.
+coefficient may be negative. Tables are fitted by their increments, which makes them monotone.
 """
 
 from __future__ import annotations
@@ -38,25 +38,35 @@ class ErrorRow:
     worst: float
 
 
-def fit_steps(points: Sequence[Point], knots: Sequence[int], engine: I8) -> CostModel:
-    """Terms and `linear` at the sizes `knots` from the points that are not held out; no host."""
+def fit_steps(
+    points: Sequence[Point], linear: Sequence[int], context: Sequence[int], engine: I8
+) -> CostModel:
+    """Terms, and tables at the sizes `linear` and `context`, from the points that are not held out.
+
+    `engine` is `CostModel.sizes`. The host's part is left out.
+    """
     fitted = [point for point in points if not point.held_out]
     sums = [point.shape.sums() for point in fitted]
-    sizes = np.array(knots, float)
-    num = len(sizes) + len(TERMS)
-    columns = np.empty((len(fitted), num))
-    for at in range(num):
-        model = _step_model(np.eye(num)[at], sizes, engine)
+    units = np.eye(len(linear) + len(context) + len(TERMS))
+    columns = np.empty((len(fitted), len(units)))
+    for at, unit in enumerate(units):
+        model = _step_model(unit, linear, context, engine)
         columns[:, at] = [profiled_ns(model, step) for step in sums]
     measured = np.array([point.gpu_ns for point in fitted], float)
     found = nonnegative_least_squares(columns / measured[:, None], np.ones(len(fitted)))
-    return _step_model(found, sizes, engine)
+    return _step_model(found, linear, context, engine)
 
 
-def _step_model(found: F8, sizes: F8, engine: I8) -> CostModel:
-    """From increments of `linear`, then terms."""
-    linear = np.column_stack([sizes, np.cumsum(found[: len(sizes)])])
-    return CostModel(np.zeros(9), np.ascontiguousarray(found[len(sizes) :]), linear, engine)
+def _step_model(found: F8, linear: Sequence[int], context: Sequence[int], engine: I8) -> CostModel:
+    """From the increments of both tables, then terms."""
+    first, second, terms = np.split(found, np.cumsum([len(linear), len(context)]))
+    return CostModel(
+        np.zeros(9), terms.copy(), _table(linear, first), _table(context, second), engine
+    )
+
+
+def _table(sizes: Sequence[int], increments: F8) -> F8:
+    return np.column_stack([np.array(sizes, float), np.cumsum(increments)])
 
 
 def fit_host(

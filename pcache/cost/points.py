@@ -22,6 +22,8 @@ class StepShape:
     requests: tuple[tuple[int, int, int], ...]
     samples: bool = True
     """Whether its requests yield tokens; in the middle of a prompt they do not."""
+    shared_tokens: int = 0
+    """First cached tokens of all requests, which lie in the same blocks."""
 
     @property
     def num_requests(self) -> int:
@@ -33,7 +35,7 @@ class StepShape:
 
     @property
     def context_tokens(self) -> int:
-        """Tokens of KV that it holds."""
+        """Tokens of KV that it reads."""
         return sum((start + count) * times for start, count, times in self.requests)
 
     @property
@@ -47,6 +49,7 @@ class StepShape:
         for start, count, times in self.requests:
             for _ in range(times):
                 describe_request(step, start, count, int(self.samples), count == 1)
+        step[0].shared_context = (self.num_requests - 1) * self.shared_tokens
         return step
 
     def kind(self, model: CostModel) -> str:
@@ -86,15 +89,17 @@ class Point:
 
     def to_json(self) -> dict[str, Any]:
         row = asdict(self)
-        shape = row.pop("shape")
-        return {"requests": shape["requests"], "samples": shape["samples"], **row}
+        return {**row.pop("shape"), **row}
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Point:
         """Raises TypeError, KeyError or ValueError where a field is missing or of another type."""
-        rest = {name: value for name, value in row.items() if name not in ("requests", "samples")}
-        requests = tuple((int(start), int(count), int(n)) for start, count, n in row["requests"])
-        return cls(StepShape(requests, bool(row["samples"])), **rest)
+        rest = dict(row)
+        requests = tuple(
+            (int(start), int(count), int(n)) for start, count, n in rest.pop("requests")
+        )
+        shape = StepShape(requests, bool(rest.pop("samples")), int(rest.pop("shared_tokens")))
+        return cls(shape, **rest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,8 @@ class EngineSizes:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One GPU with one model. Numbers in ns; `terms` as `profiled.TERMS`, `host` as `timing.HOST`.
+    """One GPU with one model. Numbers in ns: `terms` as `profiled.TERMS`, `host` as `timing.HOST`,
+    `linear` and `context` one for each of their sizes.
 
     gpu       name as in `pcache.shapes.GPUS`, or the device's own; `device` is always that
     measured  versions, date, memory and clocks of the machine
@@ -67,13 +68,14 @@ class Profile:
     synchronous: bool
     measured: Mapping[str, Any]
     sizes: EngineSizes
-    knots: tuple[int, ...]
+    linear_sizes: tuple[int, ...]
+    context_sizes: tuple[int, ...]
     points: Sequence[Point]
     loop: Sequence[LoopSample]
     complete: bool = False
     terms: Mapping[str, float] | None = None
     linear: tuple[float, ...] = ()
-    """Of `knots` tokens each."""
+    context: tuple[float, ...] = ()
     host: Mapping[str, float] | None = None
     errors: Sequence[ErrorRow] = ()
 
@@ -85,7 +87,8 @@ class Profile:
         model = CostModel(
             np.zeros(9),
             np.array([terms[name] for name in TERMS], float),
-            np.column_stack([self.knots, self.linear]).astype(float),
+            np.column_stack([self.linear_sizes, self.linear]).astype(float),
+            np.column_stack([self.context_sizes, self.context]).astype(float),
             self.sizes.table(),
             np.array([host[name] for name in HOST], float),
         )
@@ -106,13 +109,16 @@ def fitted(profile: Profile) -> Profile:
     """
     if not profile.loop:
         raise _incomplete(profile)
-    steps = fit_steps(profile.points, profile.knots, profile.sizes.table())
+    steps = fit_steps(
+        profile.points, profile.linear_sizes, profile.context_sizes, profile.sizes.table()
+    )
     model = fit_host(profile.points, profile.loop, steps, profile.synchronous)
     return replace(
         profile,
         complete=True,
         terms=dict(zip(TERMS, map(float, model.terms), strict=True)),
         linear=tuple(map(float, model.linear[:, 1])),
+        context=tuple(map(float, model.context[:, 1])),
         host=dict(zip(HOST, map(float, model.host), strict=True)),
         errors=error_rows(profile.points, model),
     )
@@ -183,7 +189,8 @@ def _profile(value: dict[str, Any]) -> Profile:
     }
     given["shape"] = ModelShape(**given["shape"] | {"rope_scaling": scaling})
     given["sizes"] = EngineSizes(**sizes)
-    given["knots"], given["linear"] = tuple(given["knots"]), tuple(given["linear"])
+    for name in ("linear_sizes", "linear", "context_sizes", "context"):
+        given[name] = tuple(given[name])
     given["points"] = [Point.from_json(row) for row in given["points"]]
     given["loop"] = [LoopSample(**row) for row in given["loop"]]
     given["errors"] = [ErrorRow(**row) for row in given["errors"]]
@@ -198,12 +205,13 @@ def _problem(profile: Profile) -> str | None:
     for name, known, given in (("terms", TERMS, terms), ("host", HOST, host)):
         if sorted(given) != sorted(known):
             return f"{name} are {', '.join(given)}; expected {', '.join(known)}"
-    numbers = [*terms.values(), *host.values(), *profile.linear]
+    numbers = [*terms.values(), *host.values(), *profile.linear, *profile.context]
     if not all(np.isfinite(number) and number >= 0 for number in numbers):
         return "a negative or infinite time"
-    if len(profile.knots) < 2 or len(profile.knots) != len(profile.linear):
-        return f"{len(profile.linear)} times for {len(profile.knots)} sizes; expected 2 or more"
-    for name, row in (("knots", profile.knots), ("linear", profile.linear)):
-        if list(row) != sorted(row):
-            return f"{name} do not ascend"
+    for name in ("linear", "context"):
+        sizes, times = getattr(profile, f"{name}_sizes"), getattr(profile, name)
+        if len(sizes) < 2 or len(sizes) != len(times):
+            return f"{name} has {len(times)} times for {len(sizes)} sizes; expected 2 or more"
+        if list(sizes) != sorted(set(sizes)) or list(times) != sorted(times):
+            return f"{name} does not ascend"
     return None

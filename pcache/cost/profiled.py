@@ -5,12 +5,13 @@ the padded size is what the linear layers compute. With M padded tokens, of whic
 
     linear(M) + eager + head·[s > 0] + sample·s
       + extends·[any] + extend·n + pair·pairs + extend_context·context   (of those with several tokens)
-      + decodes·[any] + decode·n + decode_context·context                (of those with one)
+      + decode·n + context(unshared) + shared_context·shared             (of those with one)
 
 Where there are few extend tokens attention works on smaller tiles, and a pair of a new token and one
-it attends to has a price of its own (`short_pair`). `linear` interpolates between measured sizes and
-goes on with its last slope. Every term is linear in its coefficient and no coefficient is negative,
-so more work that is run in the same way never takes less time.
+it attends to has a price of its own (`short_pair`). Decodes read KV; what several of them read from
+the same blocks is cheaper, for a GPU's cache holds it. `linear` and `context` interpolate between
+sizes and go on with their last slope. Every term is linear in its coefficient and no coefficient is
+negative, so more work that is run in the same way never takes less time.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from pcache.types import F8, I8, Records
 __all__ = ["PADDING", "TERMS", "profiled_ns", "runs_in_graph"]
 
 TERMS = (
-    "eager", "head", "sample", "extends", "extend", "short_pair", "pair", "extend_context", "decodes",
-    "decode", "decode_context",
+    "eager", "head", "sample", "extends", "extend", "short_pair", "pair", "extend_context", "decode",
+    "shared_context",
 )  # fmt: skip
 (
-    _EAGER, _HEAD, _SAMPLE, _EXTENDS, _EXTEND, _SHORT_PAIR, _PAIR, _EXTEND_CONTEXT, _DECODES,
-    _DECODE, _DECODE_CONTEXT,
+    _EAGER, _HEAD, _SAMPLE, _EXTENDS, _EXTEND, _SHORT_PAIR, _PAIR, _EXTEND_CONTEXT, _DECODE,
+    _SHARED_CONTEXT,
 ) = range(len(TERMS))  # fmt: skip
 
 PADDING = 16
@@ -64,13 +65,13 @@ def runs_in_graph(model: CostModel, step: Records) -> bool:
 
 
 @hot
-def _linear_ns(linear: F8, tokens: int) -> float:
-    last = len(linear) - 1
+def _interpolated(table: F8, size: int) -> float:
+    last = len(table) - 1
     k = 1
-    while k < last and linear[k, 0] < tokens:
+    while k < last and table[k, 0] < size:
         k += 1
-    slope = (linear[k, 1] - linear[k - 1, 1]) / (linear[k, 0] - linear[k - 1, 0])
-    return linear[k - 1, 1] + slope * (max(tokens, linear[0, 0]) - linear[k - 1, 0])
+    slope = (table[k, 1] - table[k - 1, 1]) / (table[k, 0] - table[k - 1, 0])
+    return table[k - 1, 1] + slope * (max(size, table[0, 0]) - table[k - 1, 0])
 
 
 @inlined
@@ -86,11 +87,11 @@ def profiled_ns(model: CostModel, step: Records) -> float:
     tokens, beside = _graph(model, step)
     if beside >= 0:
         samples = beside + (model.sizes[3, 0] if tokens > 0 else 0)
-        duration = _linear_ns(model.linear, tokens + beside)
+        duration = _interpolated(model.linear, tokens + beside)
     else:
         samples = sums.samples
         padded = _padded(sums.extend_tokens) + _padded(decodes)
-        duration = _linear_ns(model.linear, padded) + terms[_EAGER]
+        duration = _interpolated(model.linear, padded) + terms[_EAGER]
     if samples > 0:
         duration += terms[_HEAD] + terms[_SAMPLE] * samples
     if extends > 0:
@@ -101,5 +102,7 @@ def profiled_ns(model: CostModel, step: Records) -> float:
         duration += terms[_EXTEND_CONTEXT] * sums.extend_context
     if decodes > 0:
         context = sums.context_tokens - sums.extend_context
-        duration += terms[_DECODES] + terms[_DECODE] * decodes + terms[_DECODE_CONTEXT] * context
+        shared = min(sums.shared_context, context)
+        duration += terms[_DECODE] * decodes + _interpolated(model.context, context - shared)
+        duration += terms[_SHARED_CONTEXT] * shared
     return duration

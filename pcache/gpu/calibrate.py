@@ -14,7 +14,13 @@ from pcache.cost.points import LoopSample, Point
 from pcache.cost.profile import Profile, fitted, write_profile
 from pcache.cost.shipped import profile_name
 from pcache.errors import ConfigError, DeviceError
-from pcache.gpu.calibration_grid import Limits, designed_steps, drawn_steps, linear_sizes
+from pcache.gpu.calibration_grid import (
+    CONTEXT_SIZES,
+    Limits,
+    designed_steps,
+    drawn_steps,
+    linear_sizes,
+)
 from pcache.gpu.device import current_gpu
 from pcache.gpu.layouts import NO_GRAPHS, GraphBuckets, Layouts
 from pcache.gpu.loop_timing import LoopLoad, time_loop
@@ -160,7 +166,8 @@ def _unmeasured(settings: CalibrationSettings, model: Model, limits: Limits) -> 
         synchronous=model.device.type == "cpu",
         measured=described | {"date": datetime.now(UTC).date().isoformat()},
         sizes=limits.sizes,
-        knots=tuple(linear_sizes(limits)),
+        linear_sizes=tuple(linear_sizes(limits)),
+        context_sizes=CONTEXT_SIZES,
         points=[],
         loop=[],
     )

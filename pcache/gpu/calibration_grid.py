@@ -17,7 +17,10 @@ from pcache.cost.points import StepShape
 from pcache.cost.profile import EngineSizes
 from pcache.cost.profiled import PADDING
 
-__all__ = ["Limits", "designed_steps", "drawn_steps", "linear_sizes"]
+__all__ = ["CONTEXT_SIZES", "Limits", "designed_steps", "drawn_steps", "linear_sizes"]
+
+CONTEXT_SIZES = (0, 2048, 8192, 32768, 131072, 524288)
+"""KV tokens read by decodes, between which the time of reading them is interpolated."""
 
 _SHORT = 32
 """Context of decodes that are not to cost anything by their context."""
@@ -64,13 +67,18 @@ def _eager_sizes(limits: Limits) -> list[int]:
 
 def designed_steps(limits: Limits) -> list[StepShape]:
     """The grid, without what the limits rule out."""
-    parts = (_graphs(limits), _decodes(), _short_extends(), _long_extends(limits), _mixed())
+    parts = (
+        _graphs(limits), _decodes(), _shared_decodes(), _short_extends(), _long_extends(limits),
+        _mixed(),
+    )  # fmt: skip
     shapes = dict.fromkeys(shape for part in parts for shape in part if limits.allow(shape))
     return list(shapes)
 
 
-def _step(*requests: tuple[int, int, int], samples: bool = True) -> StepShape:
-    return StepShape(tuple(request for request in requests if request[2]), samples)
+def _step(
+    *requests: tuple[int, int, int], samples: bool = True, shared_tokens: int = 0
+) -> StepShape:
+    return StepShape(tuple(request for request in requests if request[2]), samples, shared_tokens)
 
 
 def _graphs(limits: Limits) -> Iterator[StepShape]:
@@ -89,6 +97,13 @@ def _decodes() -> Iterator[StepShape]:
     for batch in (8, 24, 64, 160):
         yield _step((256, 1, batch), (8192, 1, batch // 4))
         yield _step((256, 1, batch), (30000, 1, 1))
+
+
+def _shared_decodes() -> Iterator[StepShape]:
+    for batch, (shared, context) in product(
+        (8, 32, 128), ((1024, 1024), (1024, 2048), (4096, 4200), (8192, 8192))
+    ):
+        yield _step((context, 1, batch), shared_tokens=shared)
 
 
 def _short_extends() -> Iterator[StepShape]:
@@ -158,7 +173,11 @@ def _ragged(
 
 def _draw_decodes(rng: np.random.Generator, limits: Limits) -> StepShape:
     num = _log_uniform(rng, 1, limits.max_rows)
-    return _step(*_ragged(rng, num, 1, limits.max_context_tokens // 2))
+    requests = _ragged(rng, num, 1, limits.max_context_tokens // 2)
+    shared = _log_uniform(rng, 1, min(start for start, _, _ in requests))
+    if num == 1 or rng.random() < 2 / 3:
+        shared = 0
+    return _step(*requests, shared_tokens=shared // limits.block_size * limits.block_size)
 
 
 def _draw_extends(

@@ -38,7 +38,8 @@ def time_step(steps: SyntheticRunner, shape: StepShape, *, alone: bool, held_out
     """Measure one shape. With `alone` also as a single step on an idle device, if it is short."""
     starts = [start for start, _, times in shape.requests for _ in range(times)]
     counts = [count for _, count, times in shape.requests for _ in range(times)]
-    runs = steps.table_runs([start + count for start, count in zip(starts, counts, strict=True)])
+    lengths = [start + count for start, count in zip(starts, counts, strict=True)]
+    runs = steps.table_runs(lengths, shape.shared_tokens)
     first = steps.inputs(starts, counts, samples=shape.samples, table_runs=runs)
     rough_ns = max(1, steps.runner.launch(first).wait().gpu_ns)
     inputs = steps.inputs(starts, counts, samples=shape.samples)

@@ -55,8 +55,9 @@ class SyntheticRunner:
             table_runs=np.empty((0, 4), np.int32) if table_runs is None else table_runs,
         )
 
-    def table_runs(self, lengths: Sequence[int]) -> I4:
-        """Runs of one scattered block each, with room for `lengths` tokens of each request."""
+    def table_runs(self, lengths: Sequence[int], shared_tokens: int = 0) -> I4:
+        """Runs of one scattered block each, with room for `lengths` tokens of each request, which
+        have the blocks of their first `shared_tokens` tokens in common."""
         sizes = -(-np.array(lengths) // self.block_size)
         ends = np.cumsum(sizes)
         total = int(ends[-1])
@@ -65,4 +66,6 @@ class SyntheticRunner:
         runs[:, 0] = np.repeat(np.arange(len(sizes)), sizes)
         runs[:, 1] = np.arange(total) - np.repeat(ends - sizes, sizes)
         runs[:, 2] = self._blocks[:total]
+        shared = runs[:, 1] < shared_tokens // self.block_size
+        runs[shared, 2] = self._blocks[runs[shared, 1]]
         return runs

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
-from pcache.cache.contract import cached_blocks, evicted_blocks, generated_blocks, pinned_blocks
+from pcache.cache.contract import (
+    BLOCK_SIZE,
+    cached_blocks,
+    evicted_blocks,
+    generated_blocks,
+    pinned_blocks,
+)
 from pcache.cost import describe_request
 from pcache.jit import hot
 from pcache.rundir import STEP_COLUMNS
@@ -12,7 +18,8 @@ from pcache.scheduler.state import Scheduler
 from pcache.types import I8, Records
 
 __all__ = [
-    "NUM_COLUMNS", "clear_sums", "record_end", "record_step", "steps_frame", "sum_up_plan",
+    "NUM_COLUMNS", "clear_sums", "note_sharing", "record_end", "record_step", "steps_frame",
+    "sum_up_plan",
 ]  # fmt: skip
 
 NUM_COLUMNS = len(STEP_COLUMNS)
@@ -24,7 +31,7 @@ def clear_sums(sums: Records) -> None:
     step = sums[0]
     step.prefill_tokens = step.decode_tokens = step.num_requests = step.samples = 0
     step.pairs = step.context_tokens = 0
-    step.num_extends = step.extend_tokens = step.extend_context = 0
+    step.num_extends = step.extend_tokens = step.extend_context = step.shared_context = 0
 
 
 @hot
@@ -34,6 +41,14 @@ def sum_up_plan(s: Scheduler, slot: int, sums: Records) -> None:
     for k in range(s.slots[slot].num_entries):
         entry = s.plans[slot, k]
         describe_request(sums, entry.start, entry.count, entry.samples, entry.decode == 1)
+    note_sharing(s, sums)
+
+
+@hot
+def note_sharing(s: Scheduler, sums: Records) -> None:
+    """Fill in how much of the context is shared: more than there is in the blocks that are held."""
+    held = pinned_blocks(s.cache) * s.cache.settings[BLOCK_SIZE]
+    sums[0].shared_context = max(0, sums[0].context_tokens - held)
 
 
 @hot

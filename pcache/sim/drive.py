@@ -25,7 +25,7 @@ from pcache.scheduler.loop import (
 )  # fmt: skip
 from pcache.scheduler.plan import note_computed
 from pcache.scheduler.state import CHUNKED, STATIC, Scheduler
-from pcache.scheduler.steps import clear_sums, record_step, sum_up_plan
+from pcache.scheduler.steps import clear_sums, note_sharing, record_step, sum_up_plan
 from pcache.types import I8, Records
 
 __all__ = ["advance"]
@@ -146,6 +146,7 @@ def _jump(s: Scheduler, model: CostModel, sums: Records, rows: I8, log_margin: i
         if not _allocate_decodes(s, steps):
             break
         planned_at = state.now_ns
+        note_sharing(s, sums)
         _run(s, model, sums, rows[steps], planned_at)
         if state.overlap == 0:
             in_flight_ends_at = state.gpu_free_at_ns

@@ -17,7 +17,7 @@ from pcache.cost.profile import read_profile, write_profile
 from pcache.cost.shipped import PROFILES, profile_name, shipped_profile, shipped_profiles
 from pcache.errors import ConfigError
 
-POINT = Point(StepShape(((16, 3, 2), (100, 1, 1)), False), 5, 0.01, 6, 7, 8, 9, 10, 11, True)
+POINT = Point(StepShape(((16, 3, 2), (100, 1, 1)), False, 16), 5, 0.01, 6, 7, 8, 9, 10, 11, True)
 FULL = made_up_profile(
     points=[POINT], loop=[LoopSample(1, 2, True, False, 3, -1, 5)],
     errors=[ErrorRow("decode", 3, -0.01, 0.01, 0.02, 0.03)],
@@ -48,8 +48,8 @@ def without(name: str) -> Callable[[dict[str, Any]], Any]:
         (without("format_version"), "not a profile (no format_version)"),
         (changed(format_version=9), "format version 9, this pcache reads 1; calibrate again"),
         (without("linear"), "damaged profile (no linear); calibrate again"),
-        (changed(linear=[1.0, 2.0]), "2 times for 9 sizes"),
-        (changed(linear=[9.0 - at for at in range(9)]), "linear do not ascend"),
+        (changed(linear=[1.0, 2.0]), "linear has 2 times for 9 sizes"),
+        (changed(linear=[9.0 - at for at in range(9)]), "linear does not ascend"),
         (changed(terms={"pair": 1.0}), "terms are pair; expected eager, head"),
         (changed(terms=None), "terms are "),
         (lambda value: value | {"host": value["host"] | {"plan": -1.0}}, "a negative or infinite"),

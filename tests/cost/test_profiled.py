@@ -6,12 +6,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up_profile import KNOTS, LINEAR, SIZES, TERMS_NS, gpu_ns, made_up_cost, random_model
+from made_up_profile import (
+    CONTEXT,
+    CONTEXT_KNOTS,
+    KNOTS,
+    LINEAR,
+    SIZES,
+    TERMS_NS,
+    gpu_ns,
+    made_up_cost,
+    random_model,
+)
 from reference import cost as plain
 
 from pcache.cost import CostModel, describe_request, run_step, step_record
 from pcache.cost.profile import EngineSizes
-from pcache.cost.profiled import runs_in_graph
+from pcache.cost.profiled import profiled_ns, runs_in_graph
 from pcache.types import Records
 
 COST = made_up_cost()
@@ -30,13 +40,18 @@ def described(requests: list[tuple[int, int, int]]) -> Records:
 
 
 @given(requests=parts, planned=st.integers(0, 10**9), busy=st.integers(-(10**7), 10**7),
-       synchronous=st.booleans())  # fmt: skip
+       synchronous=st.booleans(), shared=st.integers(0, 20_000))  # fmt: skip
 def test_a_step_is_what_the_formulas_say(
-    requests: list[tuple[int, int, int]], planned: int, busy: int, synchronous: bool
+    requests: list[tuple[int, int, int]],
+    planned: int,
+    busy: int,
+    synchronous: bool,
+    shared: int,
 ) -> None:
     model, step = made_up_cost(synchronous=synchronous).model, described(requests)
+    step[0].shared_context = shared
     run_step(model, step, planned, planned + busy)
-    want = plain.run_step(model, requests, planned, planned + busy)
+    want = plain.run_step(model, requests, shared, planned, planned + busy)
     at = step[0]
     got = (at.launched_at_ns, at.starts_at_ns, at.ends_at_ns, at.host_free_at_ns)
     assert got == (want.launched, want.starts, want.ends, want.host_free)
@@ -61,10 +76,20 @@ def ns(model: CostModel, requests: list[tuple[int, int, int]]) -> float:
 
 
 def test_a_graph_costs_its_padded_size_whatever_it_holds() -> None:
-    base = LINEAR[KNOTS.index(8)] + TERMS_NS["head"] + 8 * TERMS_NS["sample"] + TERMS_NS["decodes"]
+    base = LINEAR[KNOTS.index(8)] + TERMS_NS["head"] + 8 * TERMS_NS["sample"]
+    slope = (CONTEXT[2] - CONTEXT[1]) / (CONTEXT_KNOTS[2] - CONTEXT_KNOTS[1])
     for batch in (5, 6, 8):
-        own = batch * (TERMS_NS["decode"] + 101 * TERMS_NS["decode_context"])
+        own = batch * TERMS_NS["decode"] + CONTEXT[1] + slope * (101 * batch - CONTEXT_KNOTS[1])
         assert gpu_ns(COST.model, (100, 1, batch)) == pytest.approx(base + own, abs=1)
+
+
+def test_shared_context_has_its_own_price() -> None:
+    step = described([(9999, 1, 1)] * 4)
+    alone = profiled_ns(COST.model, step)
+    step[0].shared_context = 30_000
+    context = dict(zip(CONTEXT_KNOTS, CONTEXT, strict=True))
+    slope = (context[50_000] - context[1000]) / 49_000
+    assert alone - profiled_ns(COST.model, step) == pytest.approx(30_000 * (slope - 61))
 
 
 def test_beyond_the_largest_size_the_last_slope_goes_on() -> None:

@@ -21,7 +21,10 @@ class Instants:
     host_free: int
 
 
-def run_step(model: CostModel, parts: list[Part], planned: int, gpu_free: int) -> Instants:
+def run_step(
+    model: CostModel, parts: list[Part], shared: int, planned: int, gpu_free: int
+) -> Instants:
+    """`shared`: KV tokens that several of the requests read from the same blocks."""
     if len(model.host) == 0:
         starts = max(planned, gpu_free)
         return Instants(planned, starts, starts + roofline(model, parts), planned)
@@ -32,7 +35,7 @@ def run_step(model: CostModel, parts: list[Part], planned: int, gpu_free: int) -
     launching = host[kind] + host[f"{kind}_request"] * num
     heard = launched + host["submit"]
     starts = max(heard, gpu_free)
-    ends = max(starts, heard + host["start"]) + profiled(model, parts)
+    ends = max(starts, heard + host["start"]) + profiled(model, parts, shared)
     if kind == "eager":
         ends = max(ends, launched + launching)
     free = (ends if host["synchronous"] else launched) + launching
@@ -76,7 +79,7 @@ def graph_of(model: CostModel, parts: list[Part]) -> tuple[int, int] | None:
     return min(fits, default=None)
 
 
-def profiled(model: CostModel, parts: list[Part]) -> float:
+def profiled(model: CostModel, parts: list[Part], shared: int) -> float:
     term = dict(zip(TERMS, model.terms.tolist(), strict=True))
     extends = [part for part in parts if part[1] > 1]
     ones = [part for part in parts if part[1] == 1]
@@ -96,8 +99,10 @@ def profiled(model: CostModel, parts: list[Part]) -> float:
         ns += term["short_pair" if small_tiles else "pair"] * pairs_of(extends)
         ns += term["extend_context"] * context
     if ones:
-        ns += term["decodes"] + term["decode"] * len(ones)
-        ns += term["decode_context"] * sum(start + 1 for start, _, _ in ones)
+        context = sum(start + 1 for start, _, _ in ones)
+        shared = min(shared, context)
+        ns += term["decode"] * len(ones) + term["shared_context"] * shared
+        ns += interpolated(model.context.tolist(), context - shared)
     return ns
 
 

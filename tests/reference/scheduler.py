@@ -85,7 +85,9 @@ class Simulation:
                 preempted = self.num_preemptions
                 if self.make_plan():
                     parts = [(entry.start, entry.count, int(entry.samples)) for entry in self.plan]
-                    at = run_step(self.model, parts, self.now, gpu_free)
+                    context = sum(entry.start + entry.count for entry in self.plan)
+                    shared = max(0, context - self.cache.pinned_blocks * self.size)
+                    at = run_step(self.model, parts, shared, self.now, gpu_free)
                     self.record(at.starts, at.ends - at.starts)
                     gpu_free, self.now = at.ends, at.host_free
                     flying.append((self.plan, gpu_free))
