@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -11,7 +12,7 @@ from typing import Any
 from pcache import __version__
 from pcache.types import Trace
 
-__all__ = ["describe_trace", "provenance"]
+__all__ = ["describe_trace", "provenance", "source_commit"]
 
 
 def provenance() -> dict[str, Any]:
@@ -21,7 +22,7 @@ def provenance() -> dict[str, Any]:
         versions[name] = metadata.version(name)
     return {
         "versions": versions,
-        "commit": _commit(),
+        "commit": source_commit(),
         "hardware": {"machine": platform.machine(), "system": platform.system()},
     }
 
@@ -39,7 +40,11 @@ def describe_trace(trace: Trace, path: str) -> dict[str, Any]:
     }
 
 
-def _commit() -> str | None:
+def source_commit() -> str | None:
+    """The commit of the source checkout, None where the package lies in none. The environment variable
+    PCACHE_COMMIT names it for copies of a checkout."""
+    if named := os.environ.get("PCACHE_COMMIT"):
+        return named
     root = Path(__file__).parent.parent
     if not (root / ".git").exists():
         return None
