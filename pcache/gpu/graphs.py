@@ -45,6 +45,7 @@ class GraphSet:
         graph.register_generator_state(self._generator)
         with torch.cuda.graph(graph, pool=self._memory):
             result = self._run_eagerly(layout)
+        graph.replay()  # the first launch uploads the graph, which a run should not wait for
         self._graphs[layout] = (graph, result)
 
     def run(self, layout: StepLayout) -> StepResult | None:

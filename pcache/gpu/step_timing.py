@@ -20,16 +20,18 @@ from pcache.gpu.synthetic import SyntheticRunner
 
 __all__ = ["time_step"]
 
-_MEASURE_NS = 50_000_000
-_FEWEST, _MOST = 3, 20
+_MEASURE_NS = 30_000_000
+_FEWEST, _MOST = 2, 12
+_LONG_NS = 30_000_000
+"""Steps from here on need no warm-up, and their first run counts."""
 _QUEUED, _QUEUED_ROUNDS = 2, 3
 """No more at a time: a driver takes about a thousand launches ahead of the GPU, then it waits."""
 _HOST_MATTERS = 0.6
 """Share of a step's time on the GPU from which launching it may be what takes long."""
 _CYCLES_A_NS = 2.0
 """At least as many as any GPU's clock has; a pause must not be too short."""
-_ALONE_REPEATS = 5
-_RESTED_REPEATS = 3
+_ALONE_REPEATS = 3
+_RESTED_REPEATS = 2
 _REST_S = 0.01
 _ALONE_WITHIN_NS = 60_000_000
 
@@ -44,13 +46,15 @@ def time_step(steps: SyntheticRunner, shape: StepShape, *, alone: bool, held_out
     rough_ns = max(1, steps.runner.launch(first).wait().gpu_ns)
     inputs = steps.inputs(starts, counts, samples=shape.samples)
     repeats = min(_MOST, max(_FEWEST, _MEASURE_NS // rough_ns))
-    walls, hosts, on_gpu = _in_sequence(steps, inputs, repeats)
+    walls, hosts, on_gpu = _in_sequence(steps, inputs, repeats, int(rough_ns < _LONG_NS))
+    if rough_ns >= _LONG_NS:
+        on_gpu = [rough_ns, *on_gpu]
     if steps.model.device.type == "cuda" and np.median(hosts) > _HOST_MATTERS * np.median(on_gpu):
         on_gpu = _queued(steps, inputs, int(np.median(hosts)))
     apart = rested = (0, 0)
     if alone and rough_ns < _ALONE_WITHIN_NS:
         apart = _alone(steps, inputs, _ALONE_REPEATS, 0)
-        rested = _alone(steps, inputs, _RESTED_REPEATS, _REST_S)
+        rested = apart if held_out else _alone(steps, inputs, _RESTED_REPEATS, _REST_S)
     low, middle, high = np.percentile(on_gpu, [25, 50, 75])
     return Point(
         shape=shape,
@@ -67,23 +71,26 @@ def time_step(steps: SyntheticRunner, shape: StepShape, *, alone: bool, held_out
 
 
 def _in_sequence(
-    steps: SyntheticRunner, inputs: StepInputs, repeats: int
+    steps: SyntheticRunner, inputs: StepInputs, repeats: int, warm_ups: int
 ) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
     """From token to token, in launching, and on the GPU, of steps with one in flight ahead."""
-    pending: Pending | None = None
+    in_flight: list[Pending] = []
     tokens_at, hosts, on_gpu = [], [], []
-    for _ in range(repeats + 2):
+    for _ in range(repeats + warm_ups):
         began = time.perf_counter_ns()
-        ahead = steps.runner.launch(inputs)
+        in_flight.append(steps.runner.launch(inputs))
         hosts.append(time.perf_counter_ns() - began)
-        if pending is not None:
-            outputs = pending.wait()
-            tokens_at.append(outputs.on_host_at_ns)
-            on_gpu.append(outputs.gpu_ns)
-        pending = ahead
-    assert pending is not None
-    pending.wait()
-    return np.diff(tokens_at).tolist(), hosts[1:], on_gpu[1:]
+        for step in in_flight[:-1]:
+            _note(step, tokens_at, on_gpu)
+        in_flight = in_flight[-1:]
+    _note(in_flight[0], tokens_at, on_gpu)
+    return np.diff(tokens_at).tolist(), hosts[warm_ups:], on_gpu[warm_ups:]
+
+
+def _note(step: Pending, tokens_at: list[int], on_gpu: list[int]) -> None:
+    outputs = step.wait()
+    tokens_at.append(outputs.on_host_at_ns)
+    on_gpu.append(outputs.gpu_ns)
 
 
 def _queued(steps: SyntheticRunner, inputs: StepInputs, host_ns: int) -> Sequence[int]:
