@@ -75,7 +75,9 @@ def _in_sequence(
 ) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
     """From token to token, in launching, and on the GPU, of steps with one in flight ahead."""
     in_flight: list[Pending] = []
-    tokens_at, hosts, on_gpu = [], [], []
+    tokens_at: list[int] = []
+    hosts: list[int] = []
+    on_gpu: list[int] = []
     for _ in range(repeats + warm_ups):
         began = time.perf_counter_ns()
         in_flight.append(steps.runner.launch(inputs))
