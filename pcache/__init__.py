@@ -1,7 +1,8 @@
 """pcache: a lab for LLM prefix caching. The command line's verbs as a Python API.
 
-`replay`, `simulate` and `run` give frames of results, `write_report` a page of run directories, and
-`pcache.trace` reads, cuts, generates and counts traces. Names are loaded on first use.
+`replay`, `simulate` and `run` give frames of results, `curve` hit rates against capacity,
+`write_report` a page of run directories, and `pcache.trace` reads, cuts, generates and counts traces.
+Names are loaded on first use.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "read_trace", "replay", "run", "simulate", "write_report"]
+__all__ = ["__version__", "curve", "read_trace", "replay", "run", "simulate", "write_report"]
 
 _HOMES = {
+    "curve": "pcache.curve_api",
     "read_trace": "pcache.trace",
     "replay": "pcache.api",
     "run": "pcache.gpu.api",

@@ -76,3 +76,24 @@ def traces(
         prompts, outputs, arrival_ns=list(accumulate(gaps)), priority=priority,
         salt=[int(value == 7) for value in salt],
     )  # fmt: skip
+
+
+@st.composite
+def repeating_traces(draw: st.DrawFn, *, max_requests: int = 20, longest: int = 16) -> Trace:
+    """Prompts that are prefixes of a few texts, so that many end where others go on or end too.
+
+    Half of the outputs continue the text.
+    """
+    text = st.lists(st.integers(1, 2), min_size=longest, max_size=longest)
+    texts = draw(st.lists(text, min_size=1, max_size=3))
+    length = st.one_of(st.sampled_from([1, 2, 4, 8, longest]), st.integers(1, longest))
+    request = st.tuples(
+        st.integers(0, len(texts) - 1), length, st.sampled_from([1, 1, 3, 9]), st.booleans()
+    )
+    drawn = draw(st.lists(request, min_size=1, max_size=max_requests))
+    prompts = [texts[at][:cut] for at, cut, _, _ in drawn]
+    outputs = [
+        (texts[at] + [1] * 9)[cut : cut + count] if known else count
+        for at, cut, count, known in drawn
+    ]
+    return small_trace(prompts, outputs)

@@ -10,6 +10,7 @@ import typer
 from pcache import __version__
 from pcache.cli.bench import bench_app
 from pcache.cli.calibrate import calibrate
+from pcache.cli.curve import curve
 from pcache.cli.replay import replay
 from pcache.cli.report import report
 from pcache.cli.run import run
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command()(simulate)
 app.command()(run)
 app.command()(replay)
+app.command()(curve)
 app.command()(report)
 app.command()(calibrate)
 app.add_typer(trace_app, name="trace")

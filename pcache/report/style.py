@@ -15,9 +15,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from pcache.errors import ConfigError
+
 __all__ = [
     "COLORS",
     "DASHES",
+    "FILE_TYPES",
     "GRID",
     "INK",
     "MUTED",
@@ -27,6 +30,7 @@ __all__ = [
     "Dash",
     "line_style",
     "new_figure",
+    "save_picture",
     "save_png",
     "svg_text",
 ]
@@ -45,6 +49,7 @@ INK, MUTED, GRID = "#1f2328", "#59636e", "#e4e7eb"
 WIDTH = 10.0
 """Width of a chart in inches."""
 PNG_DPI = 160
+FILE_TYPES = (".png", ".svg")
 
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -99,6 +104,24 @@ def new_figure(height: float) -> Figure:
 
 def save_png(figure: Figure, path: Path) -> None:
     figure.savefig(path, format="png", dpi=PNG_DPI, metadata={"Software": None})
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """Write a PNG or SVG file, by its name; the same figure gives the same file.
+
+    Raises ConfigError for another kind of file and where the file cannot be written.
+    """
+    if path.suffix.lower() not in FILE_TYPES:
+        raise ConfigError(f"--out {path} is no picture; its name must end in .png or .svg")
+    try:
+        if path.suffix.lower() == ".png":
+            save_png(figure, path)
+        else:
+            figure.savefig(path, format="svg", metadata={"Date": None})
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be written ({error.strerror}); choose another --out"
+        ) from error
 
 
 def svg_text(figure: Figure, name: str, description: str) -> str:

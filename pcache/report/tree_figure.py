@@ -21,7 +21,7 @@ from matplotlib.patches import Rectangle
 
 from pcache.cache.snapshot import NodeState, TreeNode, TreeSnapshot
 from pcache.errors import ConfigError
-from pcache.report.style import INK, MUTED, STYLE, save_png
+from pcache.report.style import INK, MUTED, STYLE, save_picture
 from pcache.report.tree_words import (
     DEEP_NOTE,
     flow_words,
@@ -31,9 +31,8 @@ from pcache.report.tree_words import (
     use_words,
 )
 
-__all__ = ["FILE_TYPES", "draw_trees", "save_trees"]
+__all__ = ["draw_trees", "save_trees"]
 
-FILE_TYPES = (".png", ".svg")
 MONO, SANS = "DejaVu Sans Mono", "DejaVu Sans"
 TEXT_SIZE, WORDS_SIZE, HEAD_SIZE, SMALL_SIZE, LEGEND_SIZE = 7.6, 6.3, 9.0, 7.4, 8.0
 ROW, BOX, INDENT, BAR = 0.375, 0.315, 0.15, 0.16
@@ -65,19 +64,8 @@ def save_trees(snapshots: Sequence[TreeSnapshot], path: Path) -> None:
     The same snapshots give the same file. Raises ConfigError for another kind of file, for more than
     fits a picture, and where the file cannot be written.
     """
-    if path.suffix.lower() not in FILE_TYPES:
-        raise ConfigError(f"--out {path} is no picture; its name must end in .png or .svg")
     with matplotlib.rc_context({**STYLE, "svg.fonttype": "path"}):
-        figure = draw_trees(snapshots)
-        try:
-            if path.suffix.lower() == ".png":
-                save_png(figure, path)
-            else:
-                figure.savefig(path, format="svg", metadata={"Date": None})
-        except OSError as error:
-            raise ConfigError(
-                f"{path}: cannot be written ({error.strerror}); choose another --out"
-            ) from error
+        save_picture(draw_trees(snapshots), path)
 
 
 def draw_trees(snapshots: Sequence[TreeSnapshot]) -> Figure:

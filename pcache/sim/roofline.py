@@ -12,7 +12,9 @@ from pcache.cost import CostModel, StepCost
 from pcache.errors import ConfigError
 from pcache.shapes import GpuShape, ModelShape
 
-__all__ = ["DEFAULT_STEP_OVERHEAD_MS", "kv_capacity_tokens", "kv_fits_tokens", "roofline"]
+__all__ = [
+    "DEFAULT_STEP_OVERHEAD_MS", "check_fit", "kv_capacity_tokens", "kv_fits_tokens", "roofline",
+]  # fmt: skip
 
 DEFAULT_STEP_OVERHEAD_MS = 1.0
 MAX_STEP_OVERHEAD_MS = 60_000.0
@@ -33,7 +35,7 @@ def roofline(
     the link. Raises ConfigError if heads cannot be split, the weights do not fit or the overhead is
     out of range.
     """
-    _check_fit(model, gpu, num_gpus)
+    check_fit(model, gpu, num_gpus)
     if not 0 <= step_overhead_ms <= MAX_STEP_OVERHEAD_MS:
         raise ConfigError(
             f"--step-overhead {step_overhead_ms} is not between 0 and {MAX_STEP_OVERHEAD_MS:,.0f} ms"
@@ -68,7 +70,8 @@ def kv_fits_tokens(model: ModelShape, memory_bytes: int, num_gpus: int = 1) -> i
     return int(free // (model.kv_bytes_per_token / min(num_gpus, model.num_kv_heads)))
 
 
-def _check_fit(model: ModelShape, gpu: GpuShape, num_gpus: int) -> None:
+def check_fit(model: ModelShape, gpu: GpuShape, num_gpus: int) -> None:
+    """Raise ConfigError if the heads cannot be split or the weights do not fit."""
     if num_gpus < 1 or num_gpus & (num_gpus - 1) or model.num_heads % num_gpus:
         raise ConfigError(
             f"--tp {num_gpus} cannot split the {model.num_heads} heads of {model.name}; use a power "
