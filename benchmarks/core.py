@@ -31,6 +31,8 @@ from pcache.prefixes import build_forest
 from pcache.provenance import provenance
 from pcache.scheduler.state import SchedulerConfig
 from pcache.shapes import gpu_shape, model_shape
+from pcache.sim.curve import hit_curve
+from pcache.sim.lru_curve import CurveOptions
 from pcache.sim.roofline import kv_capacity_tokens, roofline
 from pcache.sim.simulate import simulate_policy
 from pcache.trace import read_trace
@@ -45,6 +47,8 @@ REPLAYS = (("radix", 1), ("radix", 16), ("radix", 512), ("hash", 16), ("hash", 5
 SIMULATIONS = (("radix", 512), ("hash", 512), ("radix", 16), ("hash", 16))
 REPLAY_TARGETS_S = {1: 3.0, 16: 3.0, 512: 1.0}
 SIMULATE_TARGETS_S = {16: 8.0, 512: 4.0}
+CURVE_TARGET_S = 1.0
+CURVE_POINTS = 161
 MEMORY_TARGET_MB = 1536.0
 
 
@@ -67,6 +71,7 @@ def main() -> None:
         Part("load (xz, JSON)", None, lambda: read_trace(path)),
         Part("prefix forest", None, lambda: build_forest(trace)),
         *replays(trace),
+        *curves(trace),
         *simulations(trace),
     ]
     rows: list[dict[str, Any]] = [
@@ -98,6 +103,27 @@ def replays(trace: Trace) -> list[Part]:
         return Part(name, REPLAY_TARGETS_S[size], lambda: replay(trace, config, forest=forest))
 
     return [one(*cell) for cell in REPLAYS]
+
+
+def curves(trace: Trace) -> list[Part]:
+    """Hit rate against capacity, without the forest: all capacities of LRU, and with the bound."""
+    forest = build_forest(trace)
+
+    def one(name: str, size: int, bound: bool) -> Part:
+        options = CurveOptions(size, bound=bound)
+        return Part(
+            name,
+            CURVE_TARGET_S,
+            lambda: hit_curve(
+                trace, forest, options, capacities=CURVE_POINTS, marks={}, kv_bytes_per_token=1
+            ),
+        )
+
+    return [
+        one("curve hash/16, all capacities", 16, False),
+        one("curve hash/1, all capacities", 1, False),
+        one(f"curve hash/16, bound at {CURVE_POINTS} capacities", 16, True),
+    ]
 
 
 def simulations(trace: Trace) -> list[Part]:

@@ -10,7 +10,9 @@ from small_traces import small_trace
 
 import pcache
 from pcache.errors import ConfigError
+from pcache.hit_curve import CURVE_COLUMNS
 from pcache.rundir import REQUEST_COLUMNS, SUMMARY_FIELDS
+from pcache.shapes import MODELS
 
 TRACE = small_trace([[1, 2, 3, 4, 5], [1, 2, 3, 4, 6], [1, 2, 3, 4, 5]], [2, 2, 2])
 
@@ -37,6 +39,26 @@ def test_simulate_returns_frames() -> None:
     by_policy = results.steps.groupby("policy").prefill_tokens.sum()
     assert by_policy["none/16"] == 15
     assert (results.requests.ttft_ms <= results.requests.e2e_ms).all()
+
+
+def test_curve_returns_a_frame() -> None:
+    prompts = [[1, 2, 3], [4, 5, 6], [1, 2, 3], [4, 5, 6]]
+    curve = pcache.curve(small_trace(prompts), block_size=1, model="tiny", gpu="rtx4090")
+    assert list(curve.points) == list(CURVE_COLUMNS)
+    assert (curve.policy, curve.ceiling) == ("hash/1", pytest.approx(4 / 12))
+    assert (curve.working_set_tokens, curve.largest_request_tokens) == (6, 3)
+    assert (curve.full_tokens, curve.best_full_tokens) == (5, 5)
+    by_capacity = curve.points.set_index("capacity_tokens")
+    assert by_capacity.hit_rate[4] == pytest.approx(2 / 12)
+    assert by_capacity.hit_rate.iloc[-1] == curve.ceiling
+    assert by_capacity.kv_bytes[4] == 4 * MODELS["tiny"].kv_bytes_per_token
+    assert by_capacity.mark[3] == "largest request"
+    assert by_capacity.mark.iloc[-1] == "tiny on rtx4090"
+    mixed = small_trace([*prompts, [7]])
+    chosen = pcache.curve(mixed, block_size=1, kv_tokens="2,4", bound=False).points
+    assert {2, 4} <= set(chosen.capacity_tokens)
+    assert chosen.bound_hit_rate.isna().all()
+    assert chosen.set_index("capacity_tokens").rejected_requests.to_dict()[2] == 4
 
 
 def test_results_are_written_and_reported(tmp_path: Path) -> None:

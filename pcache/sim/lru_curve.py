@@ -82,7 +82,7 @@ class LruCurve:
     @property
     def knee(self) -> int | None:
         """Blocks, between the largest request and `full`, where the hit rate by tokens is most above
-        the straight line between these two; None where that line is flat."""
+        the straight line between these two; None where it is nowhere above."""
         if self.full is None:
             return None
         places = np.unique(np.concatenate([one.tokens.starts for one in self._whole]))
@@ -90,9 +90,8 @@ class LruCurve:
         places = np.concatenate([[self.largest], inside, [self.full]])
         rates = self.rates(places)[0][0]
         rise, run = rates - rates[0], places - places[0]
-        if rise[-1] == 0:
-            return None
-        return int(places[np.argmax(rise / rise[-1] - run / run[-1])])
+        above = rise * run[-1] - run * rise[-1]
+        return int(places[np.argmax(above)]) if above.max() > 1e-9 * run[-1] else None
 
     def _curve(self, seed: int, num_blocks: int) -> _Curve:
         """The curve of the trace or of a sample, with requests above `num_blocks` rejected."""

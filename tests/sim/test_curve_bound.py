@@ -105,8 +105,8 @@ def test_where_bound_and_feasible_differ() -> None:
 
 
 def test_a_block_in_use_frees_no_room() -> None:
-    """Known answer: the fourth request, of seven blocks, leaves one for others of eight. [1, 2, 3] and 9
-    have to go; that [1, 2] then has no child left helps nothing, since the request itself holds it."""
+    """Known answer: the fourth request, of seven blocks, leaves one for others of eight. [1, 2, 3] and
+    9 have to go; that [1, 2] then has no child left helps nothing, since the request holds it."""
     prompts = [[1, 2, 3, 4], [5, 6], [9, 6], [1, 2], [5, 7], [9, 7], [1, 2, 3, 8]]
     trace = small_trace(prompts, [1, 1, 1, 6, 1, 1, 1])
     blocks = segment_trace(trace, build_forest(trace), 1, outputs=True)
