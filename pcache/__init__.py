@@ -1,8 +1,8 @@
 """pcache: a lab for LLM prefix caching. The command line's verbs as a Python API.
 
-`replay`, `simulate` and `run` give frames of results, `curve` hit rates against capacity,
-`write_report` a page of run directories, and `pcache.trace` reads, cuts, generates and counts traces.
-Names are loaded on first use.
+`replay`, `simulate` and `run` give frames of results, `sweep` a grid of simulations, `curve` hit rates
+against capacity, `write_report` a page of run directories; `pcache.trace` reads, cuts, generates and
+counts traces. Names are loaded on first use.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "curve", "read_trace", "replay", "run", "simulate", "write_report"]
+__all__ = [
+    "__version__", "curve", "read_trace", "replay", "run", "simulate", "sweep", "write_report",
+]  # fmt: skip
 
 _HOMES = {
     "curve": "pcache.curve_api",
@@ -20,6 +22,7 @@ _HOMES = {
     "replay": "pcache.api",
     "run": "pcache.gpu.api",
     "simulate": "pcache.api",
+    "sweep": "pcache.sweeps.api",
     "write_report": "pcache.report",
 }
 

@@ -20,7 +20,8 @@ FORBIDDEN = {
     "scheduler": {"sim", "gpu", "report", "cli"},
     "sim": {"gpu", "report", "cli"},
     "gpu": {"sim", "report", "cli"},
-    "report": {"scheduler", "sim", "gpu", "cli"},
+    "sweeps": {"gpu", "report", "cli"},
+    "report": {"scheduler", "sim", "gpu", "sweeps", "cli"},
 }
 """Part → parts it must not import, wherever in a file the import stands."""
 

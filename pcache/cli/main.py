@@ -15,6 +15,7 @@ from pcache.cli.replay import replay
 from pcache.cli.report import report
 from pcache.cli.run import run
 from pcache.cli.simulate import simulate
+from pcache.cli.sweep import sweep
 from pcache.cli.trace import trace_app
 from pcache.cli.usage import CommandLine
 
@@ -33,6 +34,7 @@ app.command()(simulate)
 app.command()(run)
 app.command()(replay)
 app.command()(curve)
+app.command()(sweep)
 app.command()(report)
 app.command()(calibrate)
 app.add_typer(trace_app, name="trace")

@@ -28,7 +28,7 @@ from pcache.report.tables import (
 )
 from pcache.report.units import plural
 
-__all__ = ["render", "write_report"]
+__all__ = ["figure_on_page", "render", "write_report"]
 
 PAGE = "index.html"
 
@@ -51,8 +51,10 @@ def render(runs: Sequence[Run], out: Path, title: str | None = None) -> Path:
         for name, table in tables.items():
             table.to_csv(out / f"{name}.csv", index=False)
         with matplotlib.rc_context(STYLE):
-            figures = [_figure(chart, out) for draw in RUN_CHARTS if (chart := draw(runs))]
-            pair_figures = [_figure(chart, out) for draw in PAIR_CHARTS if (chart := draw(pairs))]
+            figures = [figure_on_page(chart, out) for draw in RUN_CHARTS if (chart := draw(runs))]
+            pair_figures = [
+                figure_on_page(chart, out) for draw in PAIR_CHARTS if (chart := draw(pairs))
+            ]
         page.write_text(
             _template().render(
                 title=title or _title(runs),
@@ -97,7 +99,7 @@ def _numbers(runs: Sequence[Run], pairs: Sequence[Pair]) -> dict[str, Any]:
     }
 
 
-def _figure(chart: Chart, out: Path) -> dict[str, str]:
+def figure_on_page(chart: Chart, out: Path) -> dict[str, str]:
     """The chart as the template needs it; its PNG goes to `out`."""
     save_png(chart.figure, out / f"{chart.name}.png")
     chart.figure.set_layout_engine("none")  # laid out once; the SVG is the same drawing
