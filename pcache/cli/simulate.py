@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import pandas as pd
 import typer
 
 from pcache.cli import policy_options as option
 from pcache.cli import trace as trace_option
-from pcache.cli.output import OutputFormat, announce_compilation, fail, progress
+from pcache.cli.output import OutputFormat, announce_compilation, emit, fail, progress
 from pcache.cli.usage import INTERRUPTED
-from pcache.errors import PcacheError
+from pcache.errors import ConfigError, PcacheError
 from pcache.shapes import GPUS, MODELS
 from pcache.sim.roofline import DEFAULT_STEP_OVERHEAD_MS
 
+if TYPE_CHECKING:
+    from pcache.types import Trace
+
 __all__ = ["simulate"]
+
+OF_A_REPLAY = {
+    "trace", "replay_steps", "trace_format", "tokenizer", "block_tokens", "limit", "start", "end",
+    "time_scale", "format",
+}  # fmt: skip
+"""Parameters that say how the trace is read, and how the verdict is printed."""
 
 
 def simulate(
+    context: typer.Context,
     trace: trace_option.TraceFile,
     policy: option.Policy = "radix,hash,none",
     model: Annotated[
@@ -64,6 +76,14 @@ def simulate(
             rich_help_panel=option.LATENCY,
         ),
     ] = None,
+    replay_steps: Annotated[
+        Path | None,
+        typer.Option(
+            "--replay-steps",
+            help="Instead take the decisions of this directory of pcache run again, from its recorded "
+            "instants: must be the same.",
+        ),
+    ] = None,
     slo_ttft: option.SloTtft = None,
     slo_tpot: option.SloTpot = None,
     warm_up: option.WarmUp = 0,
@@ -84,6 +104,9 @@ def simulate(
     says, from a roofline of published shapes. Without --kv-tokens or --kv-memory the cache gets what
     fits beside the weights.
 
+    With --replay-steps nothing is predicted: scheduler and cache go through a measured run again, at
+    its own instants, and every decision must come out the same, byte for byte. Exit status 1 if not.
+
     Example: pcache simulate traces/multi-turn-chat.jsonl.xz --policy radix,hash,none --gpu h100
     """
     from pcache import api  # numba and the compiled code: only when needed
@@ -101,6 +124,10 @@ def simulate(
             time_scale=time_scale,
         )
         announce_compilation()
+        if replay_steps is not None:
+            _refuse_settings(context)
+            _print_verdicts(loaded, replay_steps, format)
+            return
         with progress("simulating", len(loaded)) as update:
             results = api.simulate(
                 loaded,
@@ -132,3 +159,36 @@ def simulate(
         fail(error)
     if not results.complete:
         raise SystemExit(INTERRUPTED)
+
+
+def _refuse_settings(context: typer.Context) -> None:
+    """A replay takes its settings from the run; only how the trace is read is given."""
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        source = context.get_parameter_source(name)
+        if name not in OF_A_REPLAY and source is not None and source.name == "COMMANDLINE":
+            raise ConfigError(
+                f"{parameter.opts[0]} does not go with --replay-steps, which takes the run's own; "
+                "leave it out"
+            )
+
+
+def _print_verdicts(trace: Trace, path: Path, format: OutputFormat) -> None:
+    from pcache.sim.replay_steps import replay_steps
+
+    verdicts = replay_steps(trace, path)
+    rows = [
+        {
+            "run": str(verdict.path),
+            "policy": verdict.label,
+            "decisions": verdict.decisions,
+            "actions": verdict.actions,
+            "identical": verdict.difference is None,
+        }
+        for verdict in verdicts
+    ]
+    different = [v for v in verdicts if v.difference is not None]
+    notes = [f"{verdict.path}: {verdict.difference}" for verdict in different]
+    emit(pd.DataFrame(rows), title="Replayed decisions", format=format, notes=notes)
+    if different:
+        raise SystemExit(1)
