@@ -10,6 +10,7 @@ import typer
 from pcache import __version__
 from pcache.cli.bench import bench_app
 from pcache.cli.calibrate import calibrate
+from pcache.cli.compare import compare
 from pcache.cli.curve import curve
 from pcache.cli.replay import replay
 from pcache.cli.report import report
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command()(simulate)
 app.command()(run)
+app.command()(compare)
 app.command()(replay)
 app.command()(curve)
 app.command()(sweep)

@@ -14,7 +14,7 @@ from pcache.errors import DeviceError, PcacheError
 from pcache.gpu.extra import require
 from pcache.shapes import MODELS
 
-__all__ = ["run"]
+__all__ = ["ENGINE", "run"]
 
 ENGINE = "Engine"
 

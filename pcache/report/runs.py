@@ -178,6 +178,7 @@ def _distinguishers() -> list[Callable[[RunDirectory], str]]:
         lambda run: _capacity(setting(run.config, "capacity.kv_tokens")),
         *(reader(key) for key in dotted),
         lambda run: run.path.name,
+        lambda run: run.path.parent.name,
         lambda run: str(run.path),
     ]
 
