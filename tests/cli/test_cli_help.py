@@ -12,7 +12,7 @@ from command_line import ROOT, commands, example, pcache
 from pcache.trace import fetch
 
 COMMANDS = commands()
-ON_A_DEVICE = ("run", "calibrate", "bench kernels", "bench engine")
+ON_A_DEVICE = ("run", "compare", "calibrate", "bench kernels", "bench engine")
 """Commands that need a GPU, or minutes on a CPU."""
 LONGEST_HELP = 120
 

@@ -95,6 +95,8 @@ def _medians(axis: Any, share: F8, ttft: F8) -> None:
     filled = [part for part in range(10) if (tenth == part).sum() >= FEWEST_IN_A_TENTH]
     middle = [float(np.median(share[tenth == part])) for part in filled]
     median = [float(np.median(ttft[tenth == part])) for part in filled]
+    if not filled:  # an empty line, unclipped, would collapse the layout
+        return
     casing = [patheffects.withStroke(linewidth=3.6, foreground="white")]
     axis.plot(middle, median, color=INK, linewidth=1.6, marker="o", markersize=3.6,
               path_effects=casing, zorder=5, clip_on=False)  # fmt: skip
