@@ -12,7 +12,7 @@ from pcache.cli import policy_options as option
 from pcache.cli import trace as trace_option
 from pcache.cli.output import OutputFormat, announce_compilation, emit, fail, progress
 from pcache.cli.usage import INTERRUPTED
-from pcache.errors import PcacheError
+from pcache.errors import ConfigError, PcacheError
 from pcache.scheduler.state import ORDERS
 from pcache.shapes import GPUS, MODELS
 
@@ -115,6 +115,8 @@ def sweep(
     from pcache.sweeps.grid import TraceFile
 
     try:
+        if recommend and slo_ttft is None and slo_tpot is None:
+            raise ConfigError("--recommend needs a target: give --slo-ttft or --slo-tpot")
         announce_compilation()
         files = [
             TraceFile(
@@ -131,6 +133,8 @@ def sweep(
                 warm_up=warm_up, jobs=jobs, on=on,
                 progress=lambda done, total: update(done / total),
             )  # fmt: skip
+        if len(result.cells) and result.cells["error"].notna().all():
+            raise ConfigError(f"no cell could be simulated: {result.cells['error'].iloc[0]}")
         notes = [f"left out: {reason}" for reason in result.left_out]
         told: list[str] = []
         if len(result.cells) and (result.complete or not recommend):
