@@ -20,15 +20,22 @@ Rows = Callable[[Sequence[Cell], int], Iterator[dict[str, Any]]]
 
 
 def here(cells: Sequence[Cell], jobs: int) -> Iterator[dict[str, Any]]:
-    """In this process, or in `jobs` processes of this machine."""
+    """In this process, and in `jobs` - 1 more of this machine."""
     if jobs == 1 or len(cells) == 1:
         yield from map(run_cell, cells)
         return
     # Not forked: the parent may have threads by now, whose locks a fork would keep for ever.
-    with ProcessPoolExecutor(min(jobs, len(cells)), get_context("spawn")) as pool:
-        futures = [pool.submit(run_cell, cell) for cell in cells]
+    with ProcessPoolExecutor(min(jobs, len(cells)) - 1, get_context("spawn")) as pool:
+        waiting = {pool.submit(run_cell, cell): cell for cell in cells}
         try:
-            for future in as_completed(futures):
+            for future, cell in reversed(list(waiting.items())):
+                if future.cancel():  # nobody has begun it: this process, which is ready, does
+                    del waiting[future]
+                    yield run_cell(cell)
+                for done in [other for other in waiting if other.done()]:
+                    del waiting[done]
+                    yield done.result()
+            for future in as_completed(waiting):
                 yield future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
