@@ -18,7 +18,7 @@ from pcache.configure import (
     set_up,
     target_ms,
 )
-from pcache.gpu.run import EngineSettings, GpuBench, memory_tokens
+from pcache.gpu.run import EngineSettings, GpuBench, longest_context, memory_tokens
 from pcache.policies import parse_policies
 from pcache.results import Results
 from pcache.rundir import Run
@@ -34,6 +34,7 @@ def run(
     policy: str = "radix,hash,none",
     *,
     settings: EngineSettings,
+    bench: GpuBench | None = None,
     block_size: int = 16,
     evict: str = "lru",
     kv_tokens: str | int | None = None,
@@ -52,15 +53,18 @@ def run(
 ) -> Results:
     """Run the trace under each policy on the device, one after another, with one loaded model.
 
-    Options are those of `pcache.simulate`, with `settings` for the device. Without a capacity the KV
+    Options are those of `pcache.simulate`, with `settings` for the device. `bench` is a model that was
+    loaded with these settings before; it keeps KV pool and CUDA graphs for the next call. Without a capacity the KV
     pool takes 90 % of the memory that is free after loading the weights. Raises DeviceError where
     there is no usable device, and what `simulate` raises.
     """
     loaded, setup = set_up(trace, warm_up, path)
-    bench = GpuBench(loaded, setup.forest, settings)
+    bench = bench or GpuBench(settings, longest_context(loaded))
+    served = bench.serve(loaded, setup.forest)
     shape = replace(bench.model.shape, dtype_bytes=bench.model.dtype.itemsize)
     capacity = capacity_tokens(kv_tokens, kv_memory, shape)
     if capacity is None:
+        bench.release()
         capacity = memory_tokens(bench.model)
     configs = parse_policies(
         policy, block_size=block_size, eviction=evict, kv_tokens=capacity,
@@ -95,7 +99,7 @@ def run(
             "ceiling": setup.ceiling(config.block_size, outputs=True),
         }
         report = None if progress is None else partial(progress, label)
-        runs.append(bench.run(config, rules, facts, described, report))
+        runs.append(bench.run(served, config, rules, facts, described, report))
         if not runs[-1].summary["complete"]:
             break
     return Results(
@@ -104,8 +108,7 @@ def run(
 
 
 def _notes(runs: list[Run], capacity: int, kv_bytes: int) -> list[str]:
-    last = runs[-1].config
-    ready = last["before_time_zero"]
+    last, ready = runs[-1].config, runs[0].config["before_time_zero"]
     compiling = ready["loop_compile_ns"] + ready["compile_ns"]
     notes = [
         f"KV capacity {capacity:,} tokens = {capacity * kv_bytes / 2**30:.1f} GiB; latencies are "

@@ -35,7 +35,10 @@ from pcache.scheduler.steps import steps_frame
 from pcache.shapes import model_shape
 from pcache.types import Trace
 
-__all__ = ["EngineSettings", "GpuBench", "hardware", "load_model", "memory_tokens", "threads_for"]
+__all__ = [
+    "EngineSettings", "GpuBench", "Served", "hardware", "load_model", "longest_context",
+    "memory_tokens", "threads_for",
+]  # fmt: skip
 
 MEMORY_SHARE = 0.9
 """Of the free memory after loading the weights and trying the largest step."""
@@ -88,91 +91,153 @@ def memory_tokens(model: Model) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Served:
+    """A trace made ready for one model."""
+
+    trace: Trace
+    forest: PrefixForest
+    tokens: RequestTokens
+    loop_compile_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A runner with its pool and graphs, and what making it took."""
+
+    runner: Runner
+    pool: KVPool
+    limits: RunnerConfig
+    report: PrepareReport
+
+
+@dataclass(frozen=True, slots=True)
 class _Measured:
-    """How one run went."""
+    """How one run went. `kept` where runner and graphs were those of the run before."""
 
     prepared: PrepareReport
+    kept: bool
     complete: bool
     failure: str | None
 
 
-class GpuBench:
-    """One loaded model that serves runs of one trace, one after another."""
+def longest_context(trace: Trace) -> int:
+    """The longest prompt with its output, rounded up so that models are built for few lengths."""
+    longest = int((trace.prompt_tokens.astype("int64") + trace.output_tokens).max())
+    return -(-longest // 512) * 512
 
-    def __init__(self, trace: Trace, forest: PrefixForest, settings: EngineSettings) -> None:
-        self._trace, self._forest, self._settings = trace, forest, settings
-        longest = int((trace.prompt_tokens.astype("int64") + trace.output_tokens).max())
-        self.max_context = -(-longest // 512) * 512
-        self.model = load_model(settings, self.max_context)
-        self._tokens: RequestTokens = request_tokens(trace, self.model.shape.vocab_size)
+
+class GpuBench:
+    """One loaded model that serves runs, one after another, of one or several traces.
+
+    The KV pool and the CUDA graphs over it stay for the next run where they serve it: a smaller cache
+    hands out the first blocks of the pool and never touches the others. `pool_tokens` makes the pool
+    larger than the first run needs, for the sake of later ones.
+    """
+
+    def __init__(self, settings: EngineSettings, max_context: int, pool_tokens: int = 0) -> None:
+        self._settings, self._pool_tokens = settings, pool_tokens
+        self.max_context = max_context
+        self.model = load_model(settings, max_context)
+        self._prepared: _Prepared | None = None
+
+    def serve(self, trace: Trace, forest: PrefixForest) -> Served:
+        """Make a trace ready. Raises ConfigError where its longest request is too long."""
+        if longest_context(trace) > self.max_context:
+            raise ConfigError(
+                f"{trace.name} has requests of {longest_context(trace):,} tokens, but the model was "
+                f"loaded for {self.max_context:,}"
+            )
+        tokens = request_tokens(trace, self.model.shape.vocab_size)
         began = time.perf_counter_ns()
         compile_loop(trace)
-        self._loop_compile_ns = time.perf_counter_ns() - began
+        return Served(trace, forest, tokens, time.perf_counter_ns() - began)
 
     def run(
         self,
+        served: Served,
         cache_config: CacheConfig,
         rules: SchedulerConfig,
         facts: RunFacts,
         config: dict[str, Any],
         progress: Callable[[float], None] | None = None,
     ) -> Run:
-        """Run the trace under one policy. An interrupted run, or one whose device failed, comes back
+        """Run a trace under one policy. An interrupted run, or one whose device failed, comes back
         incomplete; the latter with `failure` in its config."""
         settings = self._settings
         engine = EngineRun(
-            self._trace, self._forest, self._tokens, cache_config, rules, poison=settings.poison
+            served.trace, served.forest, served.tokens, cache_config, rules, poison=settings.poison
         )
         with threads_for(self.model):
-            measured = self._measure(engine, cache_config, rules, progress)
-        gc.collect()  # the pool's memory is the next run's
+            measured = self._measure(engine, served.trace, cache_config, rules, progress)
+        if settings.poison or not measured.complete:
+            self.release()
         described = config | {
             "hardware": hardware(self.model.device),
             "engine": asdict(settings) | {"model": self.model.shape.name},
             "before_time_zero": asdict(measured.prepared)
-            | {"loop_compile_ns": self._loop_compile_ns},
+            | {"loop_compile_ns": served.loop_compile_ns, "kept": measured.kept},
             "failure": measured.failure,
         }
         facts = replace(facts, complete=measured.complete)
         run = run_from_scheduler(
-            self._trace, engine.scheduler, steps_frame(engine.steps), described, facts
+            served.trace, engine.scheduler, steps_frame(engine.steps), described, facts
         )
         return replace(run, events=engine.events, instants=engine.instants)
+
+    def release(self) -> None:
+        """Give the pool's memory back."""
+        self._prepared = None
+        gc.collect()
 
     def _measure(
         self,
         engine: EngineRun,
+        trace: Trace,
         cache_config: CacheConfig,
         rules: SchedulerConfig,
         progress: Callable[[float], None] | None,
     ) -> _Measured:
-        prepared = PrepareReport(0, 0, 0)
+        report, kept = PrepareReport(0, 0, 0), False
         try:
-            runner = self._runner(cache_config, rules)
-            prepared = runner.prepare()
-            complete = engine.run(runner, Clock(self._settings.skip_idle), progress)
+            before = self._prepared
+            prepared = self._prepare(trace, cache_config, rules)
+            report, kept = prepared.report, prepared is before
+            complete = engine.run(prepared.runner, Clock(self._settings.skip_idle), progress)
         except DeviceError as error:
-            return _Measured(prepared, False, str(error))
+            return _Measured(report, kept, False, str(error))
         except KeyboardInterrupt:  # before time zero; later ones end the engine's run in order
-            return _Measured(prepared, False, None)
-        return _Measured(prepared, complete, None)
+            return _Measured(report, kept, False, None)
+        return _Measured(report, kept, complete, None)
 
-    def _runner(self, cache_config: CacheConfig, rules: SchedulerConfig) -> Runner:
+    def _prepare(
+        self, trace: Trace, cache_config: CacheConfig, rules: SchedulerConfig
+    ) -> _Prepared:
+        """The prepared runner if it serves this configuration, else a new one in its place."""
         assert cache_config.kv_tokens is not None, "a GPU's cache has a size"
-        model, size = self.model, cache_config.block_size
-        rows = max(rules.max_running, 256)
-        whole = int(self._trace.prompt_tokens.max()) if rules.batching != "chunked" else 0
-        # One more block: id 0 is never handed out.
-        pool = KVPool(
-            model.shape, cache_config.kv_tokens // size + 1, size, model.dtype, model.device,
-            poison=self._settings.poison,
-        )  # fmt: skip
-        graphs = GraphBuckets() if self._settings.graphs else NO_GRAPHS
-        sampling = SamplingConfig(temperature=self._settings.temperature, seed=self._settings.seed)
+        size, settings, model = cache_config.block_size, self._settings, self.model
+        num_blocks = cache_config.kv_tokens // size + 1  # id 0 is never handed out
+        whole = int(trace.prompt_tokens.max()) if rules.batching != "chunked" else 0
         limits = RunnerConfig(
-            self.max_context, rows, max(rules.token_budget, whole), sampling, graphs
+            self.max_context,
+            max(rules.max_running, 256),
+            max(rules.token_budget, whole),
+            SamplingConfig(temperature=settings.temperature, seed=settings.seed),
+            GraphBuckets() if settings.graphs else NO_GRAPHS,
         )
-        return Runner(model, pool, limits)
+        held = self._prepared
+        if held is not None:
+            same = held.pool.block_size == size and held.limits == limits
+            if same and held.pool.num_blocks >= num_blocks:
+                return held
+            del held
+            self.release()
+        num_blocks = max(num_blocks, self._pool_tokens // size + 1)
+        pool = KVPool(
+            model.shape, num_blocks, size, model.dtype, model.device, poison=settings.poison
+        )
+        runner = Runner(model, pool, limits)
+        self._prepared = _Prepared(runner, pool, limits, runner.prepare())
+        return self._prepared
 
 
 @contextmanager

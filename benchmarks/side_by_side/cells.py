@@ -1,0 +1,96 @@
+"""What a cell is, its table on disk, and the trace that it runs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+
+from pcache.trace import read_trace
+from pcache.types import Trace
+
+__all__ = ["BLOCK_SIZE", "CELLS", "GPU_MODEL", "LARGEST_KV", "OPTIONS", "RESULTS", "Cell", "cell_trace",
+           "read_cells", "trace_path", "write_cells"]  # fmt: skip
+
+RESULTS = Path(__file__).parents[2] / "reports" / "side-by-side"
+CELLS = RESULTS / "cells.csv"
+
+GPU_MODEL = "llama-3.1-8b"
+BLOCK_SIZE = 16
+LARGEST_KV = 500_000
+"""Tokens of the pool on the GPU, which every smaller capacity uses a part of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One configuration. `kv` and `load` name the levels; `kv_tokens` and `time_scale` are what the
+    runs get. `study` is `cells`, `ladder` or `showcase`. `sustained_s` is how long the simulator
+    takes for the cell's requests when all are there at once."""
+
+    name: str
+    study: str
+    trace: str
+    policy: str
+    kv: str
+    load: float
+    batching: str
+    kv_tokens: int
+    time_scale: float
+    sustained_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A part of a trace that serves a GPU for some seconds."""
+
+    file: str
+    start_s: float | None
+    limit: int
+
+
+EXCERPTS = {
+    "chat": Excerpt("multi-turn-chat.jsonl.xz", None, 50),
+    "agent": Excerpt("agent-tools.jsonl.xz", None, 50),
+    "few-shot": Excerpt("few-shot.jsonl.xz", None, 110),
+    "rag": Excerpt("rag.jsonl.xz", None, 30),
+    "tree": Excerpt("tree-of-thought.jsonl.xz", None, 75),
+    "mooncake": Excerpt("mooncake_conversation.jsonl.xz", 1800.0, 12),
+}
+
+
+def trace_path(name: str) -> Path:
+    """Where a study's trace lies: with the repository, or below PCACHE_TRACES."""
+    file = EXCERPTS[name].file
+    places = [Path(__file__).parents[2] / "traces", Path(os.environ.get("PCACHE_TRACES", "."))]
+    found = [place / file for place in places if (place / file).is_file()]
+    if not found:
+        raise SystemExit(f"no {file} in {places[0]}; name its directory in PCACHE_TRACES")
+    return found[0]
+
+
+@lru_cache(maxsize=4)
+def cell_trace(name: str, time_scale: float) -> Trace:
+    """The excerpt of the trace `name`, arriving `time_scale` times as fast."""
+    part = EXCERPTS[name]
+    return read_trace(
+        trace_path(name), start_s=part.start_s, limit=part.limit, time_scale=time_scale
+    )
+
+
+OPTIONS = {"block_size": BLOCK_SIZE, "slo_ttft": "1s"}
+"""Of every run of both sides, beside what the cell says."""
+
+
+def write_cells(cells: list[Cell]) -> None:
+    """Write the table of cells."""
+    CELLS.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame([asdict(cell) for cell in cells]).to_csv(CELLS, index=False)
+
+
+def read_cells() -> list[Cell]:
+    """The cells of the table, in its order."""
+    names = [field.name for field in fields(Cell)]
+    return [Cell(*row) for row in pd.read_csv(CELLS)[names].itertuples(index=False, name=None)]
