@@ -54,9 +54,9 @@ def run(
     """Run the trace under each policy on the device, one after another, with one loaded model.
 
     Options are those of `pcache.simulate`, with `settings` for the device. `bench` is a model that was
-    loaded with these settings before; it keeps KV pool and CUDA graphs for the next call. Without a capacity the KV
-    pool takes 90 % of the memory that is free after loading the weights. Raises DeviceError where
-    there is no usable device, and what `simulate` raises.
+    loaded with these settings before; it keeps KV pool and CUDA graphs for the next call. Without a
+    capacity the KV pool takes 90 % of the memory that is free after loading the weights. Raises
+    DeviceError where there is no usable device, and what `simulate` raises.
     """
     loaded, setup = set_up(trace, warm_up, path)
     bench = bench or GpuBench(settings, longest_context(loaded))
