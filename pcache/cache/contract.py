@@ -15,12 +15,16 @@ from typing import NamedTuple
 import numpy as np
 
 from pcache.cache.events import EventLog, event_log
-from pcache.cache.eviction import EVICTION_ORDERS
+from pcache.cache.eviction.contract import Setting
+from pcache.cache.eviction.orders import EVICTION_ORDERS, POLICY
+from pcache.cache.eviction.registry import attach_policy, check_eviction, short_name
+from pcache.cache.eviction.seam import EXPIRED, MOMENT, hears, notify
 from pcache.cache.hash import (
     HashCache,
     hash_admit,
     hash_cache,
     hash_commit,
+    hash_expire,
     hash_extend,
     hash_lookup,
     hash_release,
@@ -30,6 +34,7 @@ from pcache.cache.keys import BlockKeys, block_keys
 from pcache.cache.radix import (
     Radix,
     radix_admit,
+    radix_expire,
     radix_extend,
     radix_insert,
     radix_match,
@@ -46,6 +51,7 @@ from pcache.types import I8, Trace
 __all__ = [
     "INDEXES",
     "KIND",
+    "NOW_NS",
     "RADIX",
     "Cache",
     "CacheConfig",
@@ -69,7 +75,7 @@ NONE, EXACT, HASH, RADIX = range(4)
 INDEXES: Mapping[str, int] = {"none": NONE, "exact": EXACT, "hash": HASH, "radix": RADIX}
 """Name on the command line → kind of index."""
 
-KIND, BLOCK_SIZE, NUM_BLOCKS, MATCHED_NODE = range(4)
+KIND, BLOCK_SIZE, NUM_BLOCKS, MATCHED_NODE, NOW_NS = range(5)
 
 AMPLE_NODES = 1 << 20
 FINEST_CUT_TOKENS = 64
@@ -93,14 +99,7 @@ class CacheConfig:
     def __post_init__(self) -> None:
         if self.index not in INDEXES:
             raise ConfigError(f"unknown policy {self.index!r}; known: {', '.join(INDEXES)}")
-        if self.eviction not in EVICTION_ORDERS:
-            known = ", ".join(EVICTION_ORDERS)
-            raise ConfigError(f"unknown eviction {self.eviction!r}; known: {known}")
-        if self.index != "radix" and self.eviction != "lru":
-            raise ConfigError(
-                f"policy {self.index!r} evicts by its free queue (lru); --evict "
-                f"{self.eviction} needs --policy radix"
-            )
+        check_eviction(self.index, self.eviction)
         size = self.block_size
         if not 1 <= size <= 512 or size & (size - 1):
             raise ConfigError(f"block size {size} is not a power of two from 1 to 512")
@@ -113,7 +112,7 @@ class CacheConfig:
     @property
     def label(self) -> str:
         """Short name for tables, such as `hash/16` or `radix/1 lfu`."""
-        suffix = f" {self.eviction}" if self.eviction != "lru" else ""
+        suffix = f" {short_name(self.eviction)}" if self.eviction != "lru" else ""
         return f"{self.index}/{self.block_size}{suffix}{' append' if self.append_unkeyed else ''}"
 
     def rejects(self, num_tokens: int) -> bool:
@@ -125,7 +124,8 @@ class CacheConfig:
 
 
 class Cache(NamedTuple):
-    """All state of one cache. `settings` is indexed by KIND, BLOCK_SIZE, NUM_BLOCKS, MATCHED_NODE."""
+    """All state of one cache. `settings` is indexed by KIND, BLOCK_SIZE, NUM_BLOCKS, MATCHED_NODE and
+    NOW_NS, the time that an eviction policy is told."""
 
     settings: I8
     keys: BlockKeys
@@ -158,8 +158,12 @@ def make_cache(
         keys, flat_blocks, keyed=kind in (EXACT, HASH), all_or_nothing=kind == EXACT,
         append_unkeyed=config.append_unkeyed,
     )  # fmt: skip
-    tree = radix_tree(keys, max_nodes, EVICTION_ORDERS[config.eviction])
-    settings = np.array([kind, size, num_blocks, 0], np.int64)
+    tree = radix_tree(keys, max_nodes, EVICTION_ORDERS.get(config.eviction, POLICY))
+    settings = np.array([kind, size, num_blocks, 0, 0], np.int64)
+    if config.eviction not in EVICTION_ORDERS:
+        num_units = max_nodes if kind == RADIX else num_blocks + 1
+        setting = Setting(config.index, size, num_blocks, num_units, int(keys.sizes[1]))
+        attach_policy(config.eviction, setting, trace, (tree if kind == RADIX else flat).state)
     return Cache(
         settings, keys, make_rows(keys, num_rows, max_row_blocks), flat,
         Radix(tree, block_runs(tree_blocks)), event_log(log_rows),
@@ -181,13 +185,29 @@ def _exceeds(kind: int, size: int, num_blocks: int, num_tokens: int) -> bool:
 
 
 @hot
+def _tell_moment(cache: Cache, row: int) -> None:
+    """An eviction policy learns for which request, and when, the next things happen."""
+    request, now_ns = cache.rows.at[row].request, cache.settings[NOW_NS]
+    if cache.settings[KIND] == RADIX:
+        notify(cache.radix.tree.state, MOMENT, request, now_ns)
+    else:
+        notify(cache.flat.state, MOMENT, request, now_ns)
+
+
+@hot
 def lookup(cache: Cache, row: int, num_tokens: int) -> int:
     """Cached leading blocks of the request bound to `row`, within num_tokens - 1 tokens.
 
-    Under `radix` this splits and refreshes the tree; elsewhere it changes nothing.
+    Under `radix` this splits and refreshes the tree; elsewhere it changes nothing, except that an
+    eviction policy may let blocks expire.
     """
+    _tell_moment(cache, row)
     if cache.settings[KIND] != RADIX:
+        if hears(cache.flat.state, EXPIRED):
+            hash_expire(cache.flat, cache.log)
         return hash_lookup(cache.keys, cache.flat, cache.rows, row, num_tokens)
+    if hears(cache.radix.tree.state, EXPIRED):
+        radix_expire(cache.keys, cache.radix, cache.log)
     limit = (num_tokens - 1) // cache.settings[BLOCK_SIZE]
     hits, node = radix_match(cache.keys, cache.radix, cache.rows, row, limit)
     cache.settings[MATCHED_NODE] = node
@@ -216,6 +236,7 @@ def extend(cache: Cache, row: int, num_tokens: int, prefill_tokens: int) -> bool
 
     `prefill_tokens` is what the step prefills for it, 0 for a decode.
     """
+    _tell_moment(cache, row)
     if cache.settings[KIND] != RADIX:
         return hash_extend(cache.keys, cache.flat, cache.rows, cache.log, row, num_tokens)
     return radix_extend(
@@ -226,6 +247,7 @@ def extend(cache: Cache, row: int, num_tokens: int, prefill_tokens: int) -> bool
 @hot
 def planned(cache: Cache, row: int, num_tokens: int, prompt_tokens: int) -> None:
     """A step that will compute the row's first `num_tokens` tokens is planned."""
+    _tell_moment(cache, row)
     if cache.settings[KIND] != RADIX:
         hash_commit(cache.keys, cache.flat, cache.rows, row, num_tokens, prompt_tokens)
 
@@ -236,6 +258,7 @@ def unplan(cache: Cache, row: int, indexed_before: int) -> None:
 
     Nobody may have shared it since: a plan that preempts admits nobody.
     """
+    _tell_moment(cache, row)
     if cache.settings[KIND] != RADIX:
         hash_unplan(cache.flat, cache.rows, row, indexed_before)
 
@@ -243,6 +266,7 @@ def unplan(cache: Cache, row: int, indexed_before: int) -> None:
 @hot
 def computed(cache: Cache, row: int, num_tokens: int, prompt_tokens: int, priority: int) -> None:
     """The row's first `num_tokens` tokens have been computed: a prefill chunk, or all at the end."""
+    _tell_moment(cache, row)
     if cache.settings[KIND] == RADIX:
         radix_insert(
             cache.keys, cache.radix, cache.rows, cache.log, row, num_tokens, prompt_tokens, priority
@@ -252,6 +276,7 @@ def computed(cache: Cache, row: int, num_tokens: int, prompt_tokens: int, priori
 @hot
 def release(cache: Cache, row: int) -> None:
     """The row gives back all its blocks; what is matchable stays until it is evicted."""
+    _tell_moment(cache, row)
     if cache.settings[KIND] == RADIX:
         radix_release(cache.radix, cache.rows, row)
     else:

@@ -3,8 +3,8 @@
 A prompt's blocks become matchable after the step that computed them: they are inserted then, and
 blocks that somebody else inserted first are freed in favour of the tree's. Looking up changes the
 tree: a node that matches in part is split, and the whole path, with the unmatched remainder of its
-last node, becomes recent. Eviction takes whole leaves, in one of seven orders, until enough blocks
-are free. Cost: one operation a forest node or block run that is passed.
+last node, becomes recent. Eviction takes whole leaves, in one of seven orders or as an eviction policy
+says, until enough blocks are free. Cost: one operation a forest node or block run that is passed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pcache.cache.events import ALLOCATE, EVICT, REPOINT, SHARE, EventLog, emit
-from pcache.cache.eviction import heap_pop
+from pcache.cache.eviction.heap import heap_pop
+from pcache.cache.eviction.orders import POLICY
+from pcache.cache.eviction.seam import (
+    EVICTED,
+    EXPIRED,
+    HIT,
+    VICTIM,
+    notify,
+    notify_inserted,
+    notify_split,
+)  # fmt: skip
 from pcache.cache.keys import BlockKeys, path_place
 from pcache.cache.rows import Rows
 from pcache.cache.runs import BlockRuns, free_runs, split_runs, take_run
@@ -21,8 +31,10 @@ from pcache.cache.tree import (
     RadixTree,
     append_child,
     child_starting_at,
+    first_key,
     lock,
     new_node,
+    newly_pinned,
     next_tick,
     offer,
     remove_leaf,
@@ -34,7 +46,8 @@ from pcache.cache.tree import (
 from pcache.jit import hot, wide
 
 __all__ = [
-    "Radix", "radix_admit", "radix_extend", "radix_insert", "radix_match", "radix_release",
+    "Radix", "radix_admit", "radix_expire", "radix_extend", "radix_insert", "radix_match",
+    "radix_release",
 ]  # fmt: skip
 
 
@@ -52,6 +65,8 @@ def _split_node(keys: BlockKeys, radix: Radix, node: int, block: int) -> int:
     upper = split(keys, radix.tree, node, block)
     radix.tree.nodes[upper].run = radix.tree.nodes[node].run
     radix.tree.nodes[node].run = split_runs(radix.runs, radix.tree.nodes[node].run, kept)
+    if radix.tree.state[0].order == POLICY:
+        notify_split(radix.tree.state, node, upper, first_key(keys, radix.tree, node), block)
     return upper
 
 
@@ -98,22 +113,53 @@ def radix_match(
 @hot
 def _evict(keys: BlockKeys, radix: Radix, log: EventLog, blocks: int) -> None:
     """Free whole leaves until at least `blocks` are gained or nothing may be evicted."""
-    tree, runs = radix.tree, radix.runs
+    tree = radix.tree
     gained = 0
+    if tree.state[0].order == POLICY:
+        while gained < blocks and tree.state[0].num_offered > 0:
+            node = notify(tree.state, VICTIM, 0, 0)
+            gained += _evict_named(keys, radix, log, node, 0)
     while gained < blocks and tree.heap.size[0] > 0:
         node = heap_pop(tree.heap)
-        if node < 0:
-            continue
-        run = tree.nodes[node].run if log.cursor[0].enabled else 0
-        while run != 0:
-            emit(log, EVICT, -1, 0, runs.run[run].first, runs.run[run].count)
-            run = runs.run[run].next
-        freed = free_runs(runs, tree.nodes[node].run)
-        gained += freed
-        tree.state[0].evictable -= freed
-        tree.state[0].evicted += freed
-        tree.state[0].num_generated -= freed * tree.nodes[node].generated
-        remove_leaf(keys, tree, node)
+        if node >= 0:
+            gained += _evict_leaf(keys, radix, log, node)
+
+
+@hot
+def _evict_named(keys: BlockKeys, radix: Radix, log: EventLog, node: int, unused: int) -> int:
+    """Free the leaf that the policy named; its blocks."""
+    tree = radix.tree
+    if node <= TREE_ROOT or node >= len(tree.nodes) or tree.nodes[node].offered == 0:
+        raise ValueError("the eviction policy named a node that is not evictable")
+    tree.nodes[node].offered = 0
+    tree.state[0].num_offered -= 1
+    notify(tree.state, EVICTED, node, unused)
+    return _evict_leaf(keys, radix, log, node)
+
+
+@hot
+def _evict_leaf(keys: BlockKeys, radix: Radix, log: EventLog, node: int) -> int:
+    """Free an evictable leaf; its blocks."""
+    tree, runs = radix.tree, radix.runs
+    run = tree.nodes[node].run if log.cursor[0].enabled else 0
+    while run != 0:
+        emit(log, EVICT, -1, 0, runs.run[run].first, runs.run[run].count)
+        run = runs.run[run].next
+    freed = free_runs(runs, tree.nodes[node].run)
+    tree.state[0].evictable -= freed
+    tree.state[0].evicted += freed
+    tree.state[0].num_generated -= freed * tree.nodes[node].generated
+    remove_leaf(keys, tree, node)
+    return freed
+
+
+@hot
+def radix_expire(keys: BlockKeys, radix: Radix, log: EventLog) -> None:
+    """Free the leaves whose time is over, as the policy says."""
+    node = notify(radix.tree.state, EXPIRED, 0, 0)
+    while node != 0:
+        _evict_named(keys, radix, log, node, 1)
+        node = notify(radix.tree.state, EXPIRED, 0, 0)
 
 
 @hot
@@ -163,12 +209,16 @@ def radix_admit(
 ) -> bool:  # fmt: skip
     """Pin a match and allocate up to `first_tokens`; False, pinning nothing, if `fit_tokens` (the
     whole prompt) would not fit into free and evictable blocks."""
+    tree = radix.tree
     matched = hits * keys.sizes[0]
-    lock(radix.tree, node)
-    available = radix.runs.state[0].free + radix.tree.state[0].evictable
+    available = radix.runs.state[0].free + tree.state[0].evictable - newly_pinned(tree, node)
     if _prefill_demand(keys.sizes[0], fit_tokens - matched) > available:
-        unlock(radix.tree, node)
         return False
+    lock(tree, node)
+    passed = node if tree.state[0].order == POLICY else TREE_ROOT
+    while passed > TREE_ROOT:
+        notify(tree.state, HIT, passed, 0)
+        passed = tree.nodes[passed].parent
     at = rows.at[row]
     at.num_blocks = at.indexed_blocks = hits
     at.locked_node, at.inserted_tokens = node, 0
@@ -282,7 +332,12 @@ def _append_leaf(
     append_child(tree, parent, leaf)
     tree.state[0].evictable += stop - start
     tree.state[0].num_generated += (stop - start) * generated
-    offer(tree, leaf)
+    if tree.state[0].order == POLICY:
+        above = 0 if parent == TREE_ROOT else parent
+        key = first_key(keys, tree, leaf)
+        notify_inserted(tree.state, leaf, above, key, start, stop - start, generated)
+    else:
+        offer(tree, leaf)
 
 
 @hot

@@ -22,6 +22,7 @@ from pcache.cache.contract import (
     BLOCK_SIZE,
     KIND,
     NONE,
+    NOW_NS,
     Cache,
     CacheConfig,
     admit,
@@ -86,9 +87,9 @@ class SerialReplay:
             release(self.result.cache, 0)
         trace, result = self._trace, self.result
         _replay_range(
-            result.cache, self._books, self._done, stop, trace.prompt_tokens, trace.output_tokens,
-            trace.priority, self._outputs, self._chunk_tokens, hold, result.cached_tokens,
-            result.misses, result.generated_hits,
+            result.cache, self._books, self._done, stop, trace.arrival_ns, trace.prompt_tokens,
+            trace.output_tokens, trace.priority, self._outputs, self._chunk_tokens, hold,
+            result.cached_tokens, result.misses, result.generated_hits,
         )  # fmt: skip
         self._holds = hold and self._done < stop and result.cached_tokens[stop - 1] >= 0
         self._done = max(self._done, stop)
@@ -110,9 +111,9 @@ def replay(
 
 @hot
 def _replay_range(
-    cache: Cache, books: Accounting, first: int, stop: int, prompt_tokens: I4, output_tokens: I4,
-    priority: I4, outputs: bool, chunk_tokens: int, hold: bool, cached: I4, misses: I8,
-    hits_on_generated: I4,
+    cache: Cache, books: Accounting, first: int, stop: int, arrival_ns: I8, prompt_tokens: I4,
+    output_tokens: I4, priority: I4, outputs: bool, chunk_tokens: int, hold: bool, cached: I4,
+    misses: I8, hits_on_generated: I4,
 ) -> None:  # fmt: skip
     size = cache.settings[BLOCK_SIZE]
     rows = cache.rows
@@ -123,6 +124,7 @@ def _replay_range(
             cached[request] = -1
             continue
         bind_row(cache.keys, rows, 0, request)
+        cache.settings[NOW_NS] = arrival_ns[request]
         hits = lookup(cache, 0, prompt)
         limit = (prompt - 1) // size * size
         count_misses(

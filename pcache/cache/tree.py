@@ -12,14 +12,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pcache.cache.eviction import VictimHeap, eviction_key, heap_full, heap_push, victim_heap
+from pcache.cache.eviction.heap import VictimHeap, heap_push, victim_heap, withdraw
+from pcache.cache.eviction.orders import POLICY, eviction_key
+from pcache.cache.eviction.seam import EVICTABLE, PINNED, RELEASED, WITHDRAWN, notify
 from pcache.cache.keys import BlockKeys
 from pcache.jit import hot, records
 from pcache.types import Records
 
 __all__ = [
-    "TREE_ROOT", "RadixTree", "append_child", "child_starting_at", "lock", "new_node", "next_tick",
-    "offer", "radix_tree", "remove_leaf", "shared_end", "split", "touch", "unlock",
+    "TREE_ROOT", "RadixTree", "append_child", "child_starting_at", "first_key", "lock", "new_node",
+    "newly_pinned", "next_tick", "offer", "radix_tree", "remove_leaf", "shared_end", "split",
+    "touch", "unlock",
 ]  # fmt: skip
 
 TREE_ROOT = 1
@@ -28,12 +31,13 @@ TREE_ROOT = 1
 class RadixTree(NamedTuple):
     """`nodes[n]`: node 0 is none, 1 the root. `run` is the node's first block run, `locks` the
     running requests that pass through it, `generated` 1 where it holds tokens beyond its writer's
-    prompt, `hits` its insertions.
+    prompt, `hits` its insertions, `offered` 1 where an eviction policy may name it.
 
     `forest[f]`: `starting` and then `nodes[n].also` list the tree nodes whose first block belongs to
     forest node f; `mark` is scratch. `state[0]`: eviction `order`, logical `clock`, `spare` and
-    `unused` nodes, `evictable` and `num_generated` blocks, blocks `evicted` so far, and
-    `generated_hits`, the blocks of the last match that hold generated tokens.
+    `unused` nodes, `evictable` and `num_generated` blocks, blocks `evicted` so far,
+    `generated_hits`, the blocks of the last match that hold generated tokens, and with order POLICY
+    the policy and the nodes `num_offered` to it.
     """
 
     nodes: Records
@@ -49,10 +53,12 @@ def radix_tree(keys: BlockKeys, max_nodes: int, order: int) -> RadixTree:
         next_sibling=np.int64, previous_sibling=np.int64, start=np.int64, stop=np.int64,
         tail=np.int64, also=np.int64, run=np.int64, locks=np.int64, generated=np.int64,
         last_access=np.int64, creation=np.int64, hits=np.int64, priority=np.int64,
+        offered=np.int64,
     )  # fmt: skip
     state = records(
         1, order=np.int64, clock=np.int64, spare=np.int64, unused=np.int64, evictable=np.int64,
-        num_generated=np.int64, evicted=np.int64, generated_hits=np.int64,
+        num_generated=np.int64, evicted=np.int64, generated_hits=np.int64, policy=np.int64,
+        policy_table=np.int64, policy_events=np.int64, num_offered=np.int64,
     )  # fmt: skip
     state[0].order, state[0].unused = order, TREE_ROOT + 1
     nodes[TREE_ROOT].locks = 1
@@ -69,15 +75,6 @@ def next_tick(tree: RadixTree) -> int:
 
 
 @hot
-def _push(tree: RadixTree, node: int) -> None:
-    at = tree.nodes[node]
-    first, second = eviction_key(
-        tree.state[0].order, at.last_access, at.creation, at.hits, at.priority
-    )
-    heap_push(tree.heap, node, first, second)
-
-
-@hot
 def _is_victim(tree: RadixTree, node: int) -> bool:
     at = tree.nodes[node]
     return node > TREE_ROOT and at.stop > 0 and at.locks == 0 and at.first_child == 0
@@ -85,15 +82,24 @@ def _is_victim(tree: RadixTree, node: int) -> bool:
 
 @hot
 def offer(tree: RadixTree, node: int) -> None:
-    """Tell the eviction queue that `node` may have become a victim or changed its place."""
-    if not _is_victim(tree, node):
-        return
-    if heap_full(tree.heap):
-        tree.heap.size[0] = 0
-        for other in range(TREE_ROOT + 1, tree.state[0].unused):
-            if other != node and _is_victim(tree, other):
-                _push(tree, other)
-    _push(tree, node)
+    """Tell the eviction queue, or the policy, that `node` may have become a victim or changed."""
+    if tree.state[0].order == POLICY:
+        _offer_to_policy(tree, node)
+    elif _is_victim(tree, node):
+        at = tree.nodes[node]
+        first, second = eviction_key(
+            tree.state[0].order, at.last_access, at.creation, at.hits, at.priority
+        )
+        heap_push(tree.heap, node, first, second)
+
+
+@hot
+def _offer_to_policy(tree: RadixTree, node: int) -> None:
+    free, at = _is_victim(tree, node), tree.nodes[node]
+    if free != (at.offered == 1):
+        at.offered = int(free)
+        tree.state[0].num_offered += 1 if free else -1
+        notify(tree.state, EVICTABLE if free else WITHDRAWN, node, 0)
 
 
 @hot
@@ -132,6 +138,13 @@ def _owner_above(keys: BlockKeys, forest_node: int, block: int) -> int:
 
 
 @hot
+def first_key(keys: BlockKeys, tree: RadixTree, node: int) -> int:
+    """Key of the node's first block."""
+    at = tree.nodes[node]
+    return keys.nodes[_owner_above(keys, at.tail, at.start)].key_base + at.start
+
+
+@hot
 def _list_under(tree: RadixTree, forest_node: int, node: int) -> None:
     tree.nodes[node].also = tree.forest[forest_node].starting
     tree.forest[forest_node].starting = node
@@ -165,7 +178,7 @@ def new_node(
     at = tree.nodes[node]
     at.parent, at.start, at.stop, at.tail = parent, start, stop, tail
     at.first_child = at.last_child = at.next_sibling = at.previous_sibling = 0
-    at.run = at.locks = at.generated = at.hits = 0
+    at.run = at.locks = at.generated = at.hits = at.offered = 0
     at.priority = priority
     at.last_access = at.creation = next_tick(tree)
     _list_under(tree, _owner_above(keys, tail, start), node)
@@ -182,6 +195,8 @@ def append_child(tree: RadixTree, parent: int, node: int) -> None:
     else:
         tree.nodes[above.last_child].next_sibling = node
     above.last_child = node
+    if tree.state[0].order == POLICY:
+        _offer_to_policy(tree, parent)
 
 
 @hot
@@ -229,11 +244,21 @@ def remove_leaf(keys: BlockKeys, tree: RadixTree, node: int) -> None:
     parent, before, after = at.parent, at.previous_sibling, at.next_sibling
     _replace_child(tree, parent, before, after, after, before)
     _unlist(tree, _owner_above(keys, at.tail, at.start), node)
-    tree.heap.latest[node] += 1
+    withdraw(tree.heap, node)
     at.stop = 0
     at.parent = tree.state[0].spare
     tree.state[0].spare = node
     offer(tree, parent)
+
+
+@hot
+def newly_pinned(tree: RadixTree, node: int) -> int:
+    """Blocks that `lock` of `node` would take from what is evictable."""
+    blocks = 0
+    while node > TREE_ROOT and tree.nodes[node].locks == 0:
+        blocks += tree.nodes[node].stop - tree.nodes[node].start
+        node = tree.nodes[node].parent
+    return blocks
 
 
 @hot
@@ -243,8 +268,11 @@ def lock(tree: RadixTree, node: int) -> None:
         at = tree.nodes[node]
         if at.locks == 0:
             tree.state[0].evictable -= at.stop - at.start
-            tree.heap.latest[node] += 1
+            withdraw(tree.heap, node)
         at.locks += 1
+        if at.locks == 1 and tree.state[0].order == POLICY:
+            _offer_to_policy(tree, node)
+            notify(tree.state, PINNED, node, 0)
         node = at.parent
 
 
@@ -256,5 +284,7 @@ def unlock(tree: RadixTree, node: int) -> None:
         at.locks -= 1
         if at.locks == 0:
             tree.state[0].evictable += at.stop - at.start
+            if tree.state[0].order == POLICY:
+                notify(tree.state, RELEASED, node, 0)
             offer(tree, node)
         node = at.parent

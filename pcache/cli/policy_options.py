@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pcache.cache.contract import INDEXES
-from pcache.cache.eviction import EVICTION_ORDERS
+from pcache.cache.eviction.orders import EVICTION_ORDERS
 from pcache.cli.output import OutputFormat
 from pcache.cli.summary import emit_summaries
 from pcache.results import Results

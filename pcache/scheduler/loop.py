@@ -9,6 +9,7 @@ preempted somebody is made again at once.
 
 from __future__ import annotations
 
+from pcache.cache.contract import NOW_NS
 from pcache.jit import hot
 from pcache.scheduler.commit import commit_step
 from pcache.scheduler.plan import arrive, plan_step
@@ -42,6 +43,7 @@ def make_plan(s: Scheduler, now_ns: int) -> None:
     """PLAN at `now_ns`: take in what has arrived, then plan the next step."""
     state = s.state[0]
     state.now_ns = now_ns
+    s.cache.settings[NOW_NS] = max(s.cache.settings[NOW_NS], now_ns)
     s.cache.log.cursor[0].step = state.num_steps
     preempted_before = state.num_preemptions
     arrive(s, now_ns)
@@ -71,6 +73,7 @@ def oldest_slot(s: Scheduler) -> int:
 @hot
 def commit(s: Scheduler, ended_at_ns: int) -> None:
     """COMMIT the oldest step in flight, whose tokens reached the host at `ended_at_ns`."""
+    s.cache.settings[NOW_NS] = max(s.cache.settings[NOW_NS], ended_at_ns)
     commit_step(s, oldest_slot(s), ended_at_ns)
     s.state[0].num_in_flight -= 1
     resume_at(s, max(s.state[0].now_ns, ended_at_ns))

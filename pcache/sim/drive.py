@@ -7,7 +7,7 @@ stepping and leaves out only the planning.
 
 from __future__ import annotations
 
-from pcache.cache.contract import BLOCK_SIZE, EXACT, HASH, KIND, RADIX, extend, planned
+from pcache.cache.contract import BLOCK_SIZE, EXACT, HASH, KIND, NOW_NS, RADIX, extend, planned
 from pcache.cache.events import room
 from pcache.cost import CostModel, commit_ns, describe_request, run_step
 from pcache.jit import hot
@@ -143,6 +143,7 @@ def _jump(s: Scheduler, model: CostModel, sums: Records, rows: I8, log_margin: i
     in_flight_ends_at = s.slots[1 - state.plan_slot].ends_at_ns
     while steps < most and next_arrival > state.now_ns and room(s.cache.log, log_margin):
         s.cache.log.cursor[0].step = state.num_steps + steps
+        s.cache.settings[NOW_NS] = max(s.cache.settings[NOW_NS], state.now_ns)
         if not _allocate_decodes(s, steps):
             break
         planned_at = state.now_ns

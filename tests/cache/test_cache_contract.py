@@ -34,7 +34,7 @@ from pcache.cache.contract import (
     unplan,
 )  # fmt: skip
 from pcache.cache.events import drain
-from pcache.cache.eviction import EVICTION_ORDERS
+from pcache.cache.eviction.orders import EVICTION_ORDERS
 from pcache.cache.rows import bind_row
 from pcache.prefixes import build_forest
 from pcache.types import Trace

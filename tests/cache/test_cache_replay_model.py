@@ -8,7 +8,7 @@ from reference.replay import plain_replay
 from small_traces import traces
 
 from pcache.cache.contract import CacheConfig
-from pcache.cache.eviction import EVICTION_ORDERS
+from pcache.cache.eviction.orders import EVICTION_ORDERS
 from pcache.cache.replay import replay
 from pcache.types import Trace
 

@@ -15,7 +15,7 @@ from reference.replay import plain_cache, plain_row
 from small_traces import all_tokens, small_trace, traces
 
 from pcache.cache.contract import CacheConfig
-from pcache.cache.eviction import EVICTION_ORDERS
+from pcache.cache.eviction.orders import EVICTION_ORDERS
 from pcache.cache.observe import observe_tree
 from pcache.cache.replay import SerialReplay, replay
 from pcache.cache.snapshot import NodeState, TreeNode, TreeSnapshot, limited

@@ -10,7 +10,7 @@ from reference.offline import PlainSchedule, demands, optimum
 from small_traces import repeating_traces, small_trace, traces
 
 from pcache.cache.contract import CacheConfig
-from pcache.cache.eviction import EVICTION_ORDERS
+from pcache.cache.eviction.orders import EVICTION_ORDERS
 from pcache.cache.replay import replay
 from pcache.prefixes import build_forest
 from pcache.sim.offline import look_ahead, offline_hits

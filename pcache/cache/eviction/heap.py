@@ -1,9 +1,8 @@
-"""SGLang's seven eviction orders for the radix tree, and the queue that serves them.
+"""The queue of eviction candidates: a binary heap that is corrected lazily.
 
-An order maps a leaf's metadata to a pair of integers; the leaf with the smallest pair goes first.
-Recency and creation are ticks of one logical clock, so no two leaves ever tie. The queue is a binary
-heap that is corrected lazily: whoever changes a leaf offers it again, and an entry counts only if it
-is the leaf's latest. Cost: logarithmic in the number of leaves.
+Whoever changes a candidate offers it again, and an entry counts only if it is the candidate's latest.
+When entries that no longer count fill the heap, they are dropped. Cost: logarithmic in the number of
+entries.
 """
 
 from __future__ import annotations
@@ -15,40 +14,7 @@ import numpy as np
 from pcache.jit import hot, records
 from pcache.types import I8, Records
 
-__all__ = [
-    "EVICTION_ORDERS", "VictimHeap", "eviction_key", "heap_full", "heap_pop", "heap_push",
-    "victim_heap",
-]  # fmt: skip
-
-LRU, LFU, FIFO, MRU, FILO, SLRU, PRIORITY = range(7)
-EVICTION_ORDERS: dict[str, int] = {
-    "lru": LRU, "lfu": LFU, "fifo": FIFO, "mru": MRU, "filo": FILO, "slru": SLRU,
-    "priority": PRIORITY,
-}  # fmt: skip
-"""Name on the command line → order."""
-
-SLRU_PROTECTED_HITS = 2
-"""SGLang's default: leaves inserted at least this often are in the protected segment."""
-
-
-@hot
-def eviction_key(
-    order: int, last_access: int, creation: int, hits: int, priority: int
-) -> tuple[int, int]:
-    """Smallest is evicted first. `hits` counts insertions, `priority` is larger for more urgent."""
-    if order == LRU:
-        return last_access, 0
-    if order == LFU:
-        return hits, last_access
-    if order == FIFO:
-        return creation, 0
-    if order == MRU:
-        return -last_access, 0
-    if order == FILO:
-        return -creation, 0
-    if order == SLRU:
-        return int(hits >= SLRU_PROTECTED_HITS), last_access
-    return priority, last_access
+__all__ = ["VictimHeap", "heap_pop", "heap_push", "victim_heap", "withdraw"]
 
 
 class VictimHeap(NamedTuple):
@@ -65,12 +31,6 @@ def victim_heap(max_nodes: int) -> VictimHeap:
     fields = {"first": np.int64, "second": np.int64, "node": np.int64, "version": np.int64}
     entry = records(2 * max_nodes + 64, **fields)
     return VictimHeap(entry, np.zeros(max_nodes, np.int64), np.zeros(1, np.int64))
-
-
-@hot
-def heap_full(heap: VictimHeap) -> bool:
-    """Whether stale entries have filled the heap: the caller empties it and offers all leaves."""
-    return heap.size[0] >= len(heap.entry)
 
 
 @hot
@@ -92,14 +52,39 @@ def _swap(entry: Records, left: int, right: int) -> None:
 @hot
 def heap_push(heap: VictimHeap, node: int, first: int, second: int) -> None:
     """Offer `node` with a new key; its earlier entries no longer count."""
+    heap.latest[node] += 1
+    if heap.size[0] == len(heap.entry):
+        _drop_stale(heap)
     at = heap.size[0]
     heap.size[0] += 1
-    heap.latest[node] += 1
     here = heap.entry[at]
     here.first, here.second, here.node, here.version = first, second, node, heap.latest[node]
-    while at > 0 and _before(heap.entry, at, (at - 1) // 2):
-        _swap(heap.entry, at, (at - 1) // 2)
+    _rise(heap.entry, at)
+
+
+@hot
+def _rise(entry: Records, at: int) -> None:
+    while at > 0 and _before(entry, at, (at - 1) // 2):
+        _swap(entry, at, (at - 1) // 2)
         at = (at - 1) // 2
+
+
+@hot
+def _drop_stale(heap: VictimHeap) -> None:
+    entry, kept = heap.entry, 0
+    for at in range(heap.size[0]):
+        if entry[at].version == heap.latest[entry[at].node]:
+            if kept < at:
+                _swap(entry, kept, at)
+            _rise(entry, kept)
+            kept += 1
+    heap.size[0] = kept
+
+
+@hot
+def withdraw(heap: VictimHeap, node: int) -> None:
+    """`node` is no candidate any more."""
+    heap.latest[node] += 1
 
 
 @hot
