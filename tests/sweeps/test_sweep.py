@@ -40,7 +40,7 @@ def test_the_grid_leaves_out_what_does_not_exist(trace: Path, tmp_path: Path) ->
     ]  # fmt: skip
     assert found.complete
     assert len(found.left_out) == 1
-    assert "free queue" in found.left_out[0]
+    assert "needs --policy radix" in found.left_out[0]
 
 
 def test_cells_are_what_simulate_gives(trace: Path, tmp_path: Path) -> None:

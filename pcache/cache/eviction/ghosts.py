@@ -9,7 +9,7 @@ from __future__ import annotations
 from pcache.cache.eviction.compiled import PolicyState
 from pcache.jit import hot
 
-__all__ = ["drop_oldest_ghost", "forget_ghost", "ghost_group", "remember_ghost"]
+__all__ = ["drop_oldest_ghost", "forget_ghost", "ghost_group", "ghost_mark", "remember_ghost"]
 
 _FIRST = 3
 """Entries 1 and 2 of `ghosts` close the groups' rings; key k is entry k + 3."""
@@ -19,6 +19,12 @@ _FIRST = 3
 def ghost_group(p: PolicyState, key: int) -> int:
     """The group of the ghost with this key, 0 if there is none."""
     return p.ghosts[key + _FIRST].group
+
+
+@hot
+def ghost_mark(p: PolicyState, key: int) -> int:
+    """The `mark` that the unit with this key had when it became a ghost."""
+    return p.ghosts[key + _FIRST].mark
 
 
 @hot

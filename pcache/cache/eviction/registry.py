@@ -24,6 +24,14 @@ __all__ = ["POLICIES", "attach_policy", "check_eviction", "failure_of", "short_n
 
 POLICIES: Mapping[str, str] = {
     "2q": "two_q",
+    "arc": "arc",
+    "s3-fifo": "s3_fifo",
+    "sieve": "sieve",
+    "lru-2": "lru_k",
+    "gdsf": "gdsf",
+    "flop-aware": "flop_aware",
+    "ttl-5m": "ttl_5m",
+    "ttl-1h": "ttl_1h",
 }
 """Name on the command line → module of this package."""
 
