@@ -50,12 +50,14 @@ def _integers(names: str) -> list[tuple[str, type[np.generic]]]:
 FACTS = np.dtype(_integers("now_ns request tick capacity block_size hand sequence"))
 UNIT = np.dtype(
     _integers(
-        "parent key position blocks generated request hits tick used_ns queue first second below "
-        "beside before group mark previous"
+        "parent key position blocks generated request hits tick used_ns waited_ns queue first "
+        "second below beside before group mark previous"
     )
     + [("score", np.float64)]
 )
-REQUEST = np.dtype(_integers("arrival_ns prompt_tokens session turn workload_class priority"))
+REQUEST = np.dtype(
+    _integers("arrival_ns prompt_tokens session turn workload_class priority latest leaf")
+)
 GHOST = np.dtype(_integers("group before after blocks mark previous"))
 
 
@@ -64,9 +66,11 @@ class PolicyState(NamedTuple):
     unit recent; `capacity` in blocks, `block_size` in tokens; `hand` and `sequence` for the policy.
 
     `units[u]`: what `contract.Unit` has; the `request` that used it last; `hits`; `tick` and `used_ns`
-    of its last insertion, hit or release; its place in a queue (`queues.py`); and for the policy
+    of its last insertion, hit or release; on a hit the time `waited_ns` since then; its place in a
+    queue (`queues.py`); and for the policy
     `group`, `mark`, `previous` and `score`, which are 0 in a new unit and copied when one is split.
-    `roots[q]` is what queue q serves next. `requests[i]` is `contract.RequestFacts`.
+    `roots[q]` is what queue q serves next. `requests[i]` is `contract.RequestFacts`, with `latest` and
+    `leaf` for the policy.
     `ghosts` is for what outlives a unit (`ghosts.py`). `amounts` and `numbers` are the policy's.
     """
 
@@ -136,6 +140,7 @@ def note(p: PolicyState, event: int, unit: int, a: int, b: int, c: int, d: int, 
         _touch(p, unit)
     elif event == HIT:
         p.units[unit].hits += 1
+        p.units[unit].waited_ns = p.facts[0].now_ns - p.units[unit].used_ns
         _touch(p, unit)
     elif event == RELEASED:
         _touch(p, unit)

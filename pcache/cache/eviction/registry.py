@@ -30,6 +30,8 @@ POLICIES: Mapping[str, str] = {
     "lru-2": "lru_k",
     "gdsf": "gdsf",
     "flop-aware": "flop_aware",
+    "reuse": "reuse",
+    "session": "session",
     "ttl-5m": "ttl_5m",
     "ttl-1h": "ttl_1h",
 }

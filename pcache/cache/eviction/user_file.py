@@ -97,7 +97,7 @@ class PythonPolicy:
     def _tell(self, event: int, unit: int, a: int, b: int, c: int, d: int, e: int) -> int:
         if event == MOMENT:
             self._policy.now_ns = a
-            self._policy.request = RequestFacts(unit, *self._requests[unit].tolist())
+            self._policy.request = RequestFacts(unit, *self._requests[unit].tolist()[:6])
             return 0
         method = self._methods[event]
         name = EVENTS[event]
