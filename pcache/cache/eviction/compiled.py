@@ -58,7 +58,7 @@ UNIT = np.dtype(
 REQUEST = np.dtype(
     _integers("arrival_ns prompt_tokens session turn workload_class priority latest leaf")
 )
-GHOST = np.dtype(_integers("group before after blocks mark previous"))
+GHOST = np.dtype(_integers("group before after blocks mark previous gone"))
 
 
 class PolicyState(NamedTuple):

@@ -23,6 +23,7 @@ from pcache.types import I8, Records, Trace
 __all__ = ["POLICIES", "attach_policy", "check_eviction", "failure_of", "short_name"]
 
 POLICIES: Mapping[str, str] = {
+    "lifetime": "lifetime",
     "2q": "two_q",
     "arc": "arc",
     "s3-fifo": "s3_fifo",
