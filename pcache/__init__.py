@@ -2,21 +2,30 @@
 
 `replay`, `simulate` and `run` give frames of results, `sweep` a grid of simulations, `curve` hit rates
 against capacity, `write_report` a page of run directories; `pcache.trace` reads, cuts, generates and
-counts traces. Names are loaded on first use.
+counts traces. `EvictionPolicy` is what policies of your own inherit from. Names are loaded on first
+use.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pcache.cache.eviction.contract import EvictionPolicy, RequestFacts, Setting, Unit
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "__version__", "curve", "read_trace", "replay", "run", "simulate", "sweep", "write_report",
+    "EvictionPolicy", "RequestFacts", "Setting", "Unit", "__version__", "curve", "read_trace",
+    "replay", "run", "simulate", "sweep", "write_report",
 ]  # fmt: skip
 
 _HOMES = {
+    "EvictionPolicy": "pcache.cache.eviction.contract",
+    "RequestFacts": "pcache.cache.eviction.contract",
+    "Setting": "pcache.cache.eviction.contract",
+    "Unit": "pcache.cache.eviction.contract",
     "curve": "pcache.curve_api",
     "read_trace": "pcache.trace",
     "replay": "pcache.api",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pcache.cache.contract import CacheConfig
+from pcache.cache.eviction.user_file import describe_policy
 from pcache.errors import ConfigError
 from pcache.prefixes import PrefixForest, build_forest
 from pcache.provenance import describe_trace, provenance
@@ -72,6 +73,7 @@ def describe_run(
             "eviction": config.eviction,
             "block_size_tokens": config.block_size,
             "append_unkeyed": config.append_unkeyed,
+            **describe_policy(config.eviction),
         },
         "capacity": {
             "kv_tokens": tokens,

@@ -1,4 +1,4 @@
-"""Policies as people name them: `radix`, `hash/16`, `radix/1/lfu`."""
+"""Policies as people name them: `radix`, `hash/16`, `radix/1/lfu`, `hash/16/my.py:Mine`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def parse_policies(
     """
     configs = []
     for entry in (part.strip() for part in text.split(",")):
-        index, *rest = entry.split("/")
-        if len(rest) > 2 or not index:
+        index, *rest = entry.split("/", 2)  # a path may follow
+        if not index:
             raise ConfigError(
                 f"policy {entry!r} is not understood; write it like radix, hash/16 or radix/1/lfu"
             )

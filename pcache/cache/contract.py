@@ -9,6 +9,7 @@ physical ids, so the same decisions move real memory.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +18,12 @@ import numpy as np
 from pcache.cache.events import EventLog, event_log
 from pcache.cache.eviction.contract import Setting
 from pcache.cache.eviction.orders import EVICTION_ORDERS, POLICY
-from pcache.cache.eviction.registry import attach_policy, check_eviction, short_name
+from pcache.cache.eviction.registry import (
+    attach_policy,
+    check_eviction,
+    policy_failures,
+    short_name,
+)  # fmt: skip
 from pcache.cache.eviction.seam import EXPIRED, MOMENT, hears, notify
 from pcache.cache.hash import (
     HashCache,
@@ -59,6 +65,7 @@ __all__ = [
     "cached_blocks",
     "computed",
     "evicted_blocks",
+    "eviction_failures",
     "extend",
     "generated_blocks",
     "generated_hits",
@@ -168,6 +175,11 @@ def make_cache(
         settings, keys, make_rows(keys, num_rows, max_row_blocks), flat,
         Radix(tree, block_runs(tree_blocks)), event_log(log_rows),
     )  # fmt: skip
+
+
+def eviction_failures(cache: Cache) -> AbstractContextManager[None]:
+    """Around calls of `cache`: what its eviction policy raised meanwhile is raised at the end."""
+    return policy_failures(cache.flat.state, cache.radix.tree.state)
 
 
 @hot

@@ -27,6 +27,7 @@ from pcache.cache.contract import (
     CacheConfig,
     admit,
     computed,
+    eviction_failures,
     extend,
     generated_hits,
     lookup,
@@ -86,11 +87,12 @@ class SerialReplay:
         if self._holds:
             release(self.result.cache, 0)
         trace, result = self._trace, self.result
-        _replay_range(
-            result.cache, self._books, self._done, stop, trace.arrival_ns, trace.prompt_tokens,
-            trace.output_tokens, trace.priority, self._outputs, self._chunk_tokens, hold,
-            result.cached_tokens, result.misses, result.generated_hits,
-        )  # fmt: skip
+        with eviction_failures(result.cache):
+            _replay_range(
+                result.cache, self._books, self._done, stop, trace.arrival_ns, trace.prompt_tokens,
+                trace.output_tokens, trace.priority, self._outputs, self._chunk_tokens, hold,
+                result.cached_tokens, result.misses, result.generated_hits,
+            )  # fmt: skip
         self._holds = hold and self._done < stop and result.cached_tokens[stop - 1] >= 0
         self._done = max(self._done, stop)
 

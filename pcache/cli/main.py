@@ -12,6 +12,7 @@ from pcache.cli.bench import bench_app
 from pcache.cli.calibrate import calibrate
 from pcache.cli.compare import compare
 from pcache.cli.curve import curve
+from pcache.cli.policy import policy_app
 from pcache.cli.replay import replay
 from pcache.cli.report import report
 from pcache.cli.run import run
@@ -40,6 +41,7 @@ app.command()(sweep)
 app.command()(report)
 app.command()(calibrate)
 app.add_typer(trace_app, name="trace")
+app.add_typer(policy_app, name="policy")
 app.add_typer(bench_app, name="bench")
 
 

@@ -9,6 +9,7 @@ import typer
 
 from pcache.cache.contract import INDEXES
 from pcache.cache.eviction.orders import EVICTION_ORDERS
+from pcache.cache.eviction.registry import POLICIES
 from pcache.cli.output import OutputFormat
 from pcache.cli.summary import emit_summaries
 from pcache.results import Results
@@ -28,7 +29,7 @@ Policy = Annotated[
     typer.Option(
         "--policy",
         help=f"Comma-separated: {', '.join(INDEXES)}; also with its own block size and eviction, as "
-        "radix/1/lfu.",
+        "radix/1/lfu or hash/16/lifetime.",
         rich_help_panel=CACHE,
     ),
 ]
@@ -44,7 +45,8 @@ Evict = Annotated[
     str,
     typer.Option(
         "--evict",
-        help=f"Eviction of radix: {', '.join(EVICTION_ORDERS)}. hash evicts by its free queue (lru).",
+        help=f"Eviction: lru, {', '.join(POLICIES)}, or path/to/file.py:Class; of radix also "
+        f"{', '.join(name for name in EVICTION_ORDERS if name != 'lru')}. See pcache policy list.",
         rich_help_panel=CACHE,
     ),
 ]

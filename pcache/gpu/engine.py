@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pcache.cache.contract import CacheConfig
+from pcache.cache.contract import CacheConfig, eviction_failures
 from pcache.cache.events import ALLOCATE, PREEMPT, REPOINT, SHARE, drain
 from pcache.cost import step_record
 from pcache.gpu.clock import Clock
@@ -119,7 +119,8 @@ class EngineRun:
                     if action == WAIT:
                         clock.wait_until(int(s.requests[state.num_arrived].arrival_ns),
                                          raise_if_pressed)  # fmt: skip
-                    self._instants.append((action, self._carry_out(action, runner, clock)))
+                    with eviction_failures(s.cache):
+                        self._instants.append((action, self._carry_out(action, runner, clock)))
                     if action == COMMIT and progress is not None:
                         progress(float(state.num_finished + state.num_rejected))
         except KeyboardInterrupt:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pcache.cache.contract import CacheConfig
+from pcache.cache.contract import CacheConfig, eviction_failures
 from pcache.cache.events import EVENT_NAMES, drain
 from pcache.prefixes import PrefixForest
 from pcache.scheduler.loop import (
@@ -47,6 +47,17 @@ class Replayed:
     num_actions: int
 
 
+def _carry_out(s: Scheduler, action: int, at_ns: int) -> None:
+    if action == PLAN:
+        make_plan(s, at_ns)
+    elif action == LAUNCH:
+        launched(s)
+    elif action == COMMIT:
+        commit(s, at_ns)
+    else:
+        resume_at(s, at_ns)
+
+
 def replay_instants(
     trace: Trace,
     forest: PrefixForest,
@@ -65,14 +76,8 @@ def replay_instants(
     for action, at_ns in instants.tolist():
         if next_action(s) != action:
             break
-        if action == PLAN:
-            make_plan(s, at_ns)
-        elif action == LAUNCH:
-            launched(s)
-        elif action == COMMIT:
-            commit(s, at_ns)
-        else:
-            resume_at(s, at_ns)
+        with eviction_failures(s.cache):
+            _carry_out(s, action, at_ns)
         # As in the engine after each action: adjoining runs of blocks are joined up to here only.
         events.append(drain(s.cache.log))
         num_actions += 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pcache.cache.contract import CacheConfig
+from pcache.cache.contract import CacheConfig, eviction_failures
 from pcache.cache.events import drain
 from pcache.cost import StepCost, step_record
 from pcache.prefixes import PrefixForest, build_forest
@@ -62,7 +62,8 @@ def simulate_policy(
         while True:
             rows = np.empty((STEPS_A_SLICE, NUM_COLUMNS), np.int64)
             slices.append(rows)  # before it is filled: Ctrl-C shows when `advance` comes back
-            count = advance(s, cost.model, step_record(), rows, margin)
+            with eviction_failures(s.cache):
+                count = advance(s, cost.model, step_record(), rows, margin)
             slices[-1] = rows[:count]
             drained = drain(s.cache.log)
             events.append(drained)

@@ -97,7 +97,7 @@ class EvictionPolicy:
 
     def victim(self) -> int:
         """The evictable unit that goes next. There is at least one."""
-        raise NotImplementedError
+        raise NotImplementedError("write the method victim")
 
     def expired(self) -> int:
         """An evictable unit that goes although nobody needs room, or 0. Asked before every look-up."""

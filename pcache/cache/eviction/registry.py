@@ -8,7 +8,8 @@ sizes of its state, and `entry`; it is loaded, and on first use compiled, only w
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
@@ -20,7 +21,7 @@ from pcache.cache.eviction.seam import EVENTS, EXPIRED
 from pcache.errors import ConfigError
 from pcache.types import I8, Records, Trace
 
-__all__ = ["POLICIES", "attach_policy", "check_eviction", "failure_of", "short_name"]
+__all__ = ["POLICIES", "attach_policy", "check_eviction", "policy_failures", "short_name"]
 
 POLICIES: Mapping[str, str] = {
     "lifetime": "lifetime",
@@ -51,6 +52,7 @@ class Attached(Protocol):
     """What must live as long as the cache that calls it. `failure` is what a policy in Python raised,
     None while all is well."""
 
+    name: str
     failure: BaseException | None
     hearing: Hearing
 
@@ -60,10 +62,8 @@ def check_eviction(index: str, eviction: str) -> None:
     if eviction == "lru" or (index == "radix" and eviction in EVICTION_ORDERS):
         return
     if eviction in EVICTION_ORDERS:
-        raise ConfigError(
-            f"policy {index!r} has no eviction {eviction!r}, which is an order of radix; it "
-            f"needs --policy radix; {index} has: lru, {', '.join(POLICIES)}"
-        )
+        has = ", ".join(["lru", *(POLICIES if index == "hash" else [])])
+        raise ConfigError(f"--evict {eviction} needs --policy radix; {index} has: {has}")
     if eviction not in POLICIES and ".py:" not in eviction:
         known = ", ".join([*EVICTION_ORDERS, *POLICIES])
         raise ConfigError(
@@ -93,16 +93,30 @@ def attach_policy(eviction: str, setting: Setting, trace: Trace, state: Records)
 _attached: dict[int, Attached] = {}
 
 
-def failure_of(state: Records) -> BaseException | None:
-    """What the policy in Python raised that the cache with this `state` calls, if it did."""
-    attached = _attached.get(id(state))
-    return attached.failure if attached is not None else None
+@contextmanager
+def policy_failures(*states: Records) -> Iterator[None]:
+    """Around calls of caches with these states: raise what their policies raised meanwhile, and
+    ConfigError where one named a unit that may not go."""
+    try:
+        yield
+    except ValueError as error:
+        for attached in _policies_of(states):
+            raise attached.failure or ConfigError(f"--evict {attached.name}: {error}") from error
+        raise
+    for attached in _policies_of(states):
+        if attached.failure is not None:
+            raise attached.failure
+
+
+def _policies_of(states: Iterable[Records]) -> list[Attached]:
+    return [_attached[id(state)] for state in states if id(state) in _attached]
 
 
 class _Compiled:
     """A compiled policy with its state."""
 
     def __init__(self, name: str, setting: Setting, requests: Records) -> None:
+        self.name = name
         self.failure: BaseException | None = None
         from pcache.cache.eviction.compiled import policy_state, state_table
 

@@ -68,6 +68,7 @@ class PythonPolicy:
     def __init__(self, reference: str, setting: Setting, requests: Records) -> None:
         kind = load_policy(reference)
         self.failure: BaseException | None = None
+        self.name = reference
         self._path = reference.rpartition(":")[0]
         self._requests = requests
         try:
@@ -91,7 +92,8 @@ class PythonPolicy:
             return self._tell(event, unit, a, b, c, d, e)
         except BaseException as error:  # Ctrl-C too: it is raised where the cache was called
             user_error = isinstance(error, Exception)
-            self.failure = ConfigError(_where(error, self._path)) if user_error else error
+            told = ConfigError(f"--evict {self.name}: {_where(error, self._path)}")
+            self.failure = told if user_error else error
             return 0
 
     def _tell(self, event: int, unit: int, a: int, b: int, c: int, d: int, e: int) -> int:
