@@ -125,7 +125,7 @@ def test_tenants_never_share(index: str) -> None:
     ("config", "message"),
     [
         ({"index": "tree"}, "unknown policy 'tree'; known: none, exact, hash, radix"),
-        ({"eviction": "arc"}, "unknown eviction 'arc'; known: lru, lfu"),
+        ({"eviction": "foo"}, "unknown eviction 'foo'; known: lru, lfu"),
         ({"index": "hash", "eviction": "lfu"}, "needs --policy radix"),
         ({"block_size": 3}, "block size 3 is not a power of two"),
         ({"block_size": 1024}, "block size 1024 is not a power of two from 1 to 512"),

@@ -165,7 +165,8 @@ def test_ending_before_time_zero_keeps_the_runs_before(
         return prepare(self)
 
     monkeypatch.setattr(Runner, "prepare", fail_second)
-    pcache(trace, "--policy", "none,hash", "--out", str(tmp_path), code=code)
+    options = ["--policy", "none,hash", "--poison"]  # a poisoned pool serves one run only
+    pcache(trace, *options, "--out", str(tmp_path), code=code)
     assert read_run(tmp_path / "none-16").summary["complete"] is True
     run = check_partial(tmp_path / "hash-16", trace)
     assert run.summary["requests_finished"] == 0
