@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import importlib.util
+import sys
 import traceback
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,17 @@ _FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int64, *(ctypes.c_int64,) * 8)
 
 
 def load_policy(reference: str) -> type[EvictionPolicy]:
-    """The class that `path/to/file.py:Class` names. Raises ConfigError if there is none."""
+    """The class that `path/to/file.py:Class` names. Raises ConfigError if there is none.
+
+    The file is run anew each time. Its module is known to Python as that of no other file, because
+    dataclasses look their module up by name.
+    """
     path, _, name = reference.rpartition(":")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    place = hashlib.sha256(str(Path(path).absolute()).encode()).hexdigest()[:16]
+    spec = importlib.util.spec_from_file_location(f"pcache_policy_{place}", path)
     if spec is None or spec.loader is None or not Path(path).is_file():
         raise ConfigError(f"--evict {reference}: no file {path}; `pcache policy new` writes one")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
