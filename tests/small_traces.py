@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate, chain
 from typing import Any
 
@@ -97,3 +99,21 @@ def repeating_traces(draw: st.DrawFn, *, max_requests: int = 20, longest: int = 
         for at, cut, count, known in drawn
     ]
     return small_trace(prompts, outputs)
+
+
+@st.composite
+def session_traces(draw: st.DrawFn, *, max_requests: int = 12, max_gap_ns: int = 0) -> Trace:
+    """As `traces`, with sessions, their turns and workload classes. Some requests have no session."""
+    trace = draw(traces(max_requests=max_requests, max_gap_ns=max_gap_ns))
+    num = len(trace)
+    sessions = draw(st.lists(st.sampled_from(["", "a", "b"]), min_size=num, max_size=num))
+    classes = draw(st.lists(st.integers(0, 2), min_size=num, max_size=num))
+    so_far: Counter[str] = Counter()
+    turns = []
+    for session in sessions:
+        turns.append(so_far[session] if session else 0)
+        so_far[session] += 1
+    return replace(
+        trace, session_ids=sessions, turn=np.array(turns, np.int32),
+        workload_class=np.array(classes, np.int32), classes=["", "chat", "agent"],
+    )  # fmt: skip

@@ -38,6 +38,7 @@ from pcache.cache.tree import (
     next_tick,
     offer,
     remove_leaf,
+    reorder_victim,
     shared_end,
     split,
     touch,
@@ -266,7 +267,7 @@ def _insert_known(
         at.priority = max(at.priority, priority)
         if end * keys.sizes[0] > inserted_tokens:
             at.hits += 1
-        offer(tree, node)
+        reorder_victim(tree, node)
         depth = end
     return depth, node
 
@@ -298,8 +299,8 @@ def radix_insert(
     if 0 < prompt_blocks < stop:
         _insert_known(keys, radix, rows, row, prompt_blocks, priority + 1, prompt_blocks * size)
     _, node = radix_match(keys, radix, rows, row, stop)
+    lock(radix.tree, node)  # first, so that what the row held stays held
     unlock(radix.tree, at.locked_node)
-    lock(radix.tree, node)
     at.locked_node, at.indexed_blocks = node, stop
     if known > indexed:
         _emit_path(radix, rows, log, row, REPOINT, indexed)

@@ -21,8 +21,8 @@ from pcache.types import Records
 
 __all__ = [
     "TREE_ROOT", "RadixTree", "append_child", "child_starting_at", "first_key", "lock", "new_node",
-    "newly_pinned", "next_tick", "offer", "radix_tree", "remove_leaf", "shared_end", "split",
-    "touch", "unlock",
+    "newly_pinned", "next_tick", "offer", "radix_tree", "remove_leaf", "reorder_victim",
+    "shared_end", "split", "touch", "unlock",
 ]  # fmt: skip
 
 TREE_ROOT = 1
@@ -106,7 +106,14 @@ def _offer_to_policy(tree: RadixTree, node: int) -> None:
 def touch(tree: RadixTree, node: int, tick: int) -> None:
     """Make `node` recent."""
     tree.nodes[node].last_access = tick
-    offer(tree, node)
+    reorder_victim(tree, node)
+
+
+@hot
+def reorder_victim(tree: RadixTree, node: int) -> None:
+    """Tell the eviction queue that what orders `node` has changed; an eviction policy does not ask."""
+    if tree.state[0].order != POLICY:
+        offer(tree, node)
 
 
 @hot

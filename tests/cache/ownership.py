@@ -55,7 +55,8 @@ def row_blocks(cache: Cache, row: int) -> list[int]:
 
 
 def check_flat(cache: Cache, alive: list[int]) -> None:
-    """The free queue holds each block without users once; holders and keys agree."""
+    """The free queue holds each block without users once, with an eviction policy only those without
+    a key; holders and keys agree."""
     blocks, num_blocks = cache.flat.blocks, int(cache.settings[NUM_BLOCKS])
     queue, at = [], int(1 + blocks[0].next_shift)
     while at != 0:
@@ -64,9 +65,11 @@ def check_flat(cache: Cache, alive: list[int]) -> None:
     users = Counter(block for row in alive for block in row_blocks(cache, row))
     everything = range(1, num_blocks + 1)
     assert [int(blocks[block].users) for block in everything] == [users[b] for b in everything]
-    assert sorted(queue) == [block for block in everything if users[block] == 0]
-    assert cache.flat.state[0].free == len(queue)
-    assert cached_blocks(cache) == sum(int(blocks[block].key != 0) for block in queue)
+    free = [block for block in everything if users[block] == 0]
+    with_policy = cache.flat.state[0].policy != 0
+    assert sorted(queue) == [b for b in free if not with_policy or blocks[b].key == 0]
+    assert cache.flat.state[0].free == len(free)
+    assert cached_blocks(cache) == sum(int(blocks[block].key != 0) for block in free)
     keyed = {block for block in everything if blocks[block].key != 0}
     held = [int(block) for block in cache.flat.holder if block != 0]
     for block in held:
