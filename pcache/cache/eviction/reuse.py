@@ -18,7 +18,7 @@ from numba import cfunc
 
 from pcache.cache.eviction.compiled import ENTRY, PolicyState, note, state_of
 from pcache.cache.eviction.queues import put
-from pcache.cache.eviction.seam import EVICTABLE, EVICTED, HIT, VICTIM
+from pcache.cache.eviction.seam import EVICTABLE, EVICTED, HIT, RELEASED, VICTIM
 from pcache.jit import hot
 
 __all__ = ["entry", "needs"]
@@ -35,14 +35,18 @@ needs = {"queues": KINDS, "numbers": 3 * KINDS + 2}
 
 @hot
 def on_event(p: PolicyState, event: int, unit: int, other: int) -> int:
-    """`group` is the kind of the request that used the unit last."""
+    """`group` is the kind of the request that released the unit last; `mark` is 1 while nobody holds it."""
     here, numbers = p.units[unit], p.numbers
     if event == HIT:
-        numbers[HITS + here.group] += here.blocks
-        numbers[WAITED_NS + here.group] += here.blocks * here.waited_ns
-    elif event == EVICTABLE:
+        if here.mark == 1:
+            numbers[HITS + here.group] += here.blocks
+            numbers[WAITED_NS + here.group] += here.blocks * here.waited_ns
+        here.mark = 0
+    elif event == RELEASED:
         at = p.requests[here.request]
         here.group = at.workload_class % CLASSES * TURNS + min(max(at.turn, 0), TURNS - 1)
+        here.mark = 1
+    elif event == EVICTABLE:
         put(p.units, p.roots, 1 + here.group, unit, here.tick, 0)
     elif event == VICTIM:
         return _victim(p)
