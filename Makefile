@@ -1,10 +1,12 @@
 # make demo   set up .venv and run the main job on a shipped trace
 # make test   set up .venv with torch on the CPU and run every test
 # make check  what CI runs: format, lint, types, tests
+# make peers  set up .venv-peers with the real sglang and vllm and compare with them (docs/peers.md)
 PYTHON ?= python3
 BIN := .venv/bin
+PEERS := .venv-peers
 
-.PHONY: demo test check lint clean
+.PHONY: demo test check peers lint clean
 
 .venv/core.stamp: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -14,6 +16,14 @@ BIN := .venv/bin
 
 .venv/dev.stamp: .venv/core.stamp constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[gpu,dev]'
+	touch $@
+
+# An extra cannot leave out what a wheel depends on, so the two wheels are installed by themselves.
+$(PEERS)/peers.stamp: pyproject.toml constraints.txt tests/peers/wheels.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
+	$(PEERS)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
+	$(PEERS)/bin/python -m pip install --quiet --no-deps --requirement tests/peers/wheels.txt
 	touch $@
 
 demo: .venv/core.stamp
@@ -26,6 +36,9 @@ demo: .venv/core.stamp
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest
 
+peers: $(PEERS)/peers.stamp
+	$(PEERS)/bin/python -m pytest -m peers
+
 lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -34,4 +47,4 @@ lint: .venv/dev.stamp
 check: lint test
 
 clean:
-	rm -rf .venv reports/demo
+	rm -rf .venv $(PEERS) reports/demo

@@ -80,7 +80,7 @@ def plan_step(s: Scheduler, now_ns: int) -> int:
 def _plan_running(s: Scheduler, budget: int) -> int:
     """Next chunk or token of every running request; the budget left, or -1 after a preemption."""
     state = s.state[0]
-    preempted = False
+    preemptions = state.num_preemptions
     k = 0
     while k < state.num_running and budget > 0:
         request = s.running[k]
@@ -91,22 +91,30 @@ def _plan_running(s: Scheduler, budget: int) -> int:
         decode = at.planned >= at.target
         count = 1 if decode else min(at.target - at.planned, budget)
         within_block = decode and _stays_within_block(s, at.planned)
-        if within_block or extend(s.cache, at.row, at.planned + count, 0 if decode else count):
+        allocated = within_block or _extend(s, request, count, decode)
+        while not allocated:
+            victim = _choose_victim(s)
+            if victim < 0:
+                return -1
+            position, refund = _preempt(s, victim)
+            budget += refund  # For those behind: `count` stays what the request was offered.
+            if victim == request:
+                break
+            if position < k:
+                k -= 1
+            allocated = _extend(s, request, count, decode)
+        if allocated:
             _schedule(s, request, count, decode, within_block)
             budget -= count
             k += 1
-            continue
-        victim = _choose_victim(s)
-        preempted = True
-        if victim < 0:
-            break
-        position, refund = _preempt(s, victim)
-        budget += refund
-        if position < k:
-            k -= 1
-        if victim == request:
-            break
-    return -1 if preempted else budget
+    return budget if state.num_preemptions == preemptions else -1
+
+
+@inlined
+def _extend(s: Scheduler, request: int, count: int, decode: bool) -> bool:
+    """Allocate blocks for `count` more tokens of a running request, if they can be had."""
+    at = s.requests[request]
+    return extend(s.cache, at.row, at.planned + count, 0 if decode else count)
 
 
 @inlined
@@ -153,12 +161,23 @@ def note_computed(s: Scheduler, request: int, num_tokens: int) -> None:
 
 
 @hot
+def _last_token_launched(s: Scheduler, request: int) -> bool:
+    """Whether a step that runs already gives the request its last token."""
+    if s.requests[request].sampled < s.requests[request].output:
+        return False
+    slot, in_this_plan = s.state[0].plan_slot, False
+    for k in range(s.slots[slot].num_entries):
+        in_this_plan |= s.plans[slot, k].request == request
+    return not in_this_plan
+
+
+@hot
 def _choose_victim(s: Scheduler) -> int:
     """The running request to preempt, or -1; never one whose last token is already on its way."""
     victim = -1
     for k in range(s.state[0].num_running - 1, -1, -1):
         request = s.running[k]
-        if s.requests[request].sampled == s.requests[request].output:
+        if _last_token_launched(s, request):
             continue
         if victim < 0:
             victim = request

@@ -172,7 +172,9 @@ class Simulation:
             count = 1 if decode else min(request.target - request.planned, budget)
             end = request.planned + count
             while not self.cache.extend(request.row, end, 0 if decode else count):
-                victims = [other for other in self.running if other.sampled < other.output]
+                planned = {entry.request.number for entry in self.plan}
+                victims = [other for other in self.running
+                           if other.sampled < other.output or other.number in planned]  # fmt: skip
                 if not victims:
                     return True, budget
                 victim = victims[-1]
@@ -180,9 +182,10 @@ class Simulation:
                     victim = min(reversed(victims), key=lambda r: r.priority)
                 budget += self.preempt(victim)
                 if victim is request:
-                    return False, budget
-            self.schedule(request, count, decode)
-            budget -= count
+                    break
+            else:
+                self.schedule(request, count, decode)
+                budget -= count
         return False, budget
 
     def schedule(self, request: Request, count: int, decode: bool) -> None:

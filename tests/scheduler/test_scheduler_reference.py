@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +11,7 @@ from small_traces import small_trace, traces
 
 from pcache.cache.contract import CacheConfig
 from pcache.cache.events import ADMIT, EVENT_NAMES, FINISH, PREEMPT
-from pcache.cost import CostModel, StepCost
+from pcache.cost import StepCost
 from pcache.rundir import Run
 from pcache.scheduler.state import SchedulerConfig
 from pcache.shapes import gpu_shape, model_shape
@@ -114,18 +113,3 @@ def test_subtree_weights_on_a_deep_tree() -> None:
     scheduler = SchedulerConfig(order="dfs-weight", token_budget=3, max_running=1)
     run = simulate_policy(trace, cache, scheduler, COST, keep_events=True)
     assert_equal(run, Simulation(trace, cache, scheduler, COST.model).run())
-
-
-@pytest.mark.parametrize(("overlap", "kv_tokens"), [(0, 11), (1, 12)])
-def test_a_plan_that_only_preempts_is_made_again(overlap: int, kv_tokens: int) -> None:
-    """The less urgent request is first in line, finds the pool full, and is its own victim."""
-    trace = small_trace([[1] * 4, [2] * 4], [6, 6], arrival_ns=[0, 5_000_000], priority=[0, 1])
-    cache = CacheConfig("hash", 1, kv_tokens)
-    scheduler = SchedulerConfig(order="priority", overlap=overlap)
-    fixed = StepCost(CostModel(np.array([0, 0, 0, 0, 0, 1, 1, 0, 1e7])), "10 ms a step")
-    run = simulate_policy(trace, cache, scheduler, fixed, keep_events=True)
-    assert_equal(run, Simulation(trace, cache, scheduler, fixed.model).run())
-    assert run.requests["num_preemptions"].tolist() == [1, 0]
-    assert run.steps is not None
-    assert run.steps["num_preemptions"].sum() == 1
-    assert run.steps["launched_at_ns"].diff().iloc[1:].tolist() == [1e7] * (len(run.steps) - 1)
