@@ -120,12 +120,14 @@ def _note_use(p: PolicyState, unit: int) -> None:
 
 @hot
 def _note_split(p: PolicyState, lower: int, upper: int) -> None:
-    """The lower part has another key: what is known of the whole is known of both."""
+    """The lower part has another key. What is known of the whole is known of the upper part; the lower
+    one has the hits since it was inserted, and those of its own from before."""
     above, place = p.ghosts[_place(p, upper)], _place(p, lower)
     below = p.ghosts[place]
     if below.mark == 0:
         below.after, p.amounts[FIRST_KNOWN] = p.amounts[FIRST_KNOWN], place
-    below.mark, below.previous = above.mark, above.previous
+        below.previous = 0
+    below.mark, below.previous = above.mark, max(below.previous, p.units[lower].hits)
     above.blocks, below.blocks = p.units[upper].blocks, p.units[lower].blocks
     below.group += 1
 
