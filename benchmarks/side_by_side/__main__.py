@@ -37,11 +37,38 @@ def measure(
 
 
 @app.command()
-def analyse(out: Path, gpu: str = "h200") -> None:
-    """Simulate the measured cells; tables, chart and page go to reports/."""
+def pack(out: Path, archive: Path) -> None:
+    """Put the measured runs below OUT into ARCHIVE, a .tar.xz (and NAME-2 … if it grows too large)."""
+    from benchmarks.archive import pack as pack_runs
+
+    for path in pack_runs(out, archive):
+        print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
+
+
+@app.command()
+def unpack(archive: Path, out: Path) -> None:
+    """Put the runs of ARCHIVE and its further parts below OUT, so that `measure` goes on after them."""
+    from benchmarks.archive import unpack as unpack_runs
+
+    unpack_runs(archive, out)
+
+
+@app.command()
+def analyse(
+    source: Annotated[Path, typer.Argument(help="Directory of measure, or an archive of pack.")],
+    profile: Annotated[
+        str | None, typer.Option(help="Step times; default the shipped profile of the GPU.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Where the page goes; default reports/side-by-side.")
+    ] = None,
+    only: Annotated[str, typer.Option(help="Cells whose name contains this.")] = "",
+) -> None:
+    """Simulate the measured cells, check every target, and write page, charts and tables."""
     from benchmarks.side_by_side.analyse import analyse as analyse_cells
 
-    analyse_cells(read_cells(), out, gpu)
+    cells = [cell for cell in read_cells() if only in cell.name]
+    analyse_cells(cells, source, profile, report)
 
 
 if __name__ == "__main__":

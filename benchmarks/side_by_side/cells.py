@@ -27,8 +27,10 @@ LARGEST_KV = 500_000
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One configuration. `kv` and `load` name the levels; `kv_tokens` and `time_scale` are what the
-    runs get. `study` is `cells`, `ladder` or `showcase`. `sustained_s` is how long the simulator
-    takes for the cell's requests when all are there at once."""
+    runs get. `study` is `cells` (every pair of levels), `grid` (the other combinations of them),
+    `ladder` or `showcase`. `sustained_s` is how long the simulator takes for the cell's requests when
+    all are there at once; `load` is that over the time their arrivals take. In ladder and showcase all
+    policies get the pace of `none`."""
 
     name: str
     study: str

@@ -1,4 +1,5 @@
-"""Which cells: a few dozen that show every level of each factor with every level of the others."""
+"""Which cells: first a few dozen that show every level of each factor with every level of the others,
+then the other combinations, for as long as there is time."""
 
 from __future__ import annotations
 
@@ -50,12 +51,31 @@ def design(gpu: str) -> list[Cell]:
     rows = covering_rows(tuple(EXCERPTS), INDEXES, tuple(CAPACITIES), LOADS)
     cells = [_cell("cells", trace, index, kv, load, held, gpu) for trace, index, kv, load in rows]
     for trace, load in SHOWCASES:
-        cells += [_cell("showcase", trace, index, "roomy", load, held, gpu) for index in INDEXES]
+        first = _cell("showcase", trace, "none", "roomy", load, held, gpu)
+        for index in INDEXES:
+            cells.append(replace(first, name=f"showcase-{trace}-{index}", policy=index))
     first = _cell("ladder", "chat", "none", "roomy", 0.6, held, gpu)
     for index, batching in LADDER:
         name = f"ladder-{first.trace}-{index}-{batching}"
         cells.append(replace(first, name=name, policy=index, batching=batching))
-    return sorted(cells, key=lambda cell: cell.trace)
+    others = [row for row in product(EXCERPTS, INDEXES, CAPACITIES, LOADS) if row not in rows]
+    others_cells = [_cell("grid", *row[:3], row[3], held, gpu) for row in others]
+    return sorted(cells, key=lambda cell: cell.trace) + _distinct(others_cells, cells)
+
+
+def _distinct(cells: list[Cell], known: list[Cell]) -> list[Cell]:
+    """Without configurations that are there already: in small traces tight and thrashing are one."""
+
+    def configuration(cell: Cell) -> tuple[object, ...]:
+        return cell.trace, cell.policy, cell.batching, cell.kv_tokens, cell.load
+
+    seen = {configuration(cell) for cell in known}
+    kept = []
+    for cell in cells:
+        if configuration(cell) not in seen:
+            seen.add(configuration(cell))
+            kept.append(cell)
+    return kept
 
 
 def _cell(

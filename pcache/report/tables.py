@@ -48,7 +48,8 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """`mark` is "best", or "far" where simulated and measured are not close, or nothing."""
+    """`mark` is "best", or "far" where simulated and measured are not close, or "text" for words, or
+    nothing."""
 
     text: str
     mark: str = ""

@@ -67,7 +67,7 @@ def _panel(axis: Any, rungs: Sequence[Rung], worlds: Sequence[str], field: str, 
     """Draw one number of every rung; whether its axis is logarithmic."""
     height = BAR_HEIGHT / len(worlds)
     known = [v for rung in rungs for world in rung.runs for v in rung.repeats(world, field)]
-    left = bar_axis(axis.xaxis, known)
+    left = bar_axis(axis.xaxis, known, label_share=0.46)
     for row, rung in enumerate(rungs):
         for place, world in enumerate(worlds):
             value, repeats = rung.value(world, field), rung.repeats(world, field)
