@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pcache
+from pcache.report.runs import name_of
 from pcache.types import Trace
 
 if TYPE_CHECKING:
     from pcache.gpu.run import EngineSettings, GpuBench
 
-__all__ = ["Job", "engine_settings", "finished", "measure_jobs", "measured_runs", "simulate_job"]
+__all__ = [
+    "Job", "engine_settings", "finished", "measure_jobs", "measured_runs", "simulate_job", "target_of",
+]  # fmt: skip
 
 CPU_MODEL = "tiny"
 
@@ -144,3 +147,14 @@ def simulate_job(job: Job, out: Path, target: dict[str, Any]) -> Path:
     )
     (path,) = results.write(out / job.name / "simulated")
     return path
+
+
+def target_of(measured: dict[str, Any], profile: str | None) -> dict[str, Any]:
+    """Options of `simulate` for the device of a measured run: a profile, or the shipped one of it."""
+    if profile is not None:
+        return {"profile": profile}
+    device = name_of(measured.get("gpu")).lower()
+    gpu = next((name for name in ("h200", "h100") if name in device), None)
+    if gpu is None:
+        raise SystemExit(f"no profile is shipped for {device}: give --profile")
+    return {"gpu": gpu, "model": name_of(measured.get("model"))}

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.archive import unpack
-from benchmarks.jobs import Job, measured_runs, simulate_job
+from benchmarks.jobs import Job, measured_runs, simulate_job, target_of
 from benchmarks.side_by_side.causes import cause, evidence
 from benchmarks.side_by_side.cells import RESULTS, Cell
 from benchmarks.side_by_side.measure import job_of
@@ -19,11 +19,11 @@ from benchmarks.side_by_side.page import render
 from benchmarks.side_by_side.targets import errors_of, summary_of
 from pcache.report import load_runs
 from pcache.report.pairs import Pair, find_pairs
-from pcache.report.runs import Run, name_of
+from pcache.report.runs import Run
 from pcache.sim.latency import Latency, choose_latency
 from pcache.sim.replay_steps import replay_steps
 
-__all__ = ["Study", "analyse", "target_of"]
+__all__ = ["Study", "analyse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +41,6 @@ class Study:
     measured: Run
     latency: Latency
     num_designed: int
-
-
-def target_of(measured: dict[str, Any], profile: str | None) -> dict[str, Any]:
-    """Options of `simulate` for the device of a measured run: a profile, or the shipped one of it."""
-    if profile is not None:
-        return {"profile": profile}
-    device = name_of(measured.get("gpu")).lower()
-    gpu = next((name for name in ("h200", "h100") if name in device), None)
-    if gpu is None:
-        raise SystemExit(f"no profile is shipped for {device}: give --profile")
-    return {"gpu": gpu, "model": name_of(measured.get("model"))}
 
 
 def analyse(

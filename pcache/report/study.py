@@ -36,6 +36,12 @@ class StudyTable:
         """The rows with every text as a cell."""
         return [[Cell(c) if isinstance(c, str) else c for c in row] for row in self.rows]
 
+    @property
+    def marks(self) -> list[str]:
+        """For each heading, "text" where its column holds words."""
+        first = self.cells[0] if self.rows else []
+        return ["text" if cell.mark == "text" else "" for cell in first]
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
