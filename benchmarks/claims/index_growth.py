@@ -44,7 +44,7 @@ NEXT = 500
 """Prompts after those in the cache, that what is found is asked of."""
 TIMED = 200
 """Of the first prompts in the cache, that look-ups are timed with."""
-PASSES = 9
+PASSES = 101
 BLOCKS = (16, 64)
 LENGTHS = (0, 500, 1000, 2000, 4000)
 """Edges of the classes of prompt lengths, in tokens."""
@@ -164,24 +164,21 @@ def _times(kind: Kind, index: Index, timed: list[I4]) -> I8:
     """Nanoseconds of each look-up: the median over passes through all of them, in compiled code.
 
     Prompts are timed one by one with the others in between, so that each finds the caches as serving
-    would leave them."""
+    would leave them. What calling the code takes is timed in between too, and taken off."""
     which = {"radix tree": 0, "trie": 1}.get(kind.name, 2)
     block = int(kind.name.rpartition(" ")[2]) if which == 2 else 1
-    offsets = [np.array([0, len(prompt)], np.int64) for prompt in timed]
-    taken = np.empty((PASSES, len(timed)), np.int64)
-    _walk(index, timed[0], offsets[0], which, block)
+    calls = [(prompt, np.array([0, len(prompt)], np.int64)) for prompt in timed]
+    nothing = (timed[0][:0], np.array([0, 0], np.int64))
+    _walk(index, *nothing, which, block)
+    taken = np.empty((PASSES, len(timed), 2), np.int64)
     for row in taken:
-        for at, (prompt, ends) in enumerate(zip(timed, offsets, strict=True)):
-            began = time.perf_counter_ns()
-            _walk(index, prompt, ends, which, block)
-            row[at] = time.perf_counter_ns() - began
-    empty = np.empty(PASSES * 20, np.int64)
-    nothing, ends = timed[0][:0], np.array([0, 0], np.int64)
-    for at in range(len(empty)):
-        began = time.perf_counter_ns()
-        _walk(index, nothing, ends, which, block)
-        empty[at] = time.perf_counter_ns() - began
-    return np.maximum(np.median(taken, axis=0) - np.median(empty), 0).astype(np.int64)
+        for at, call in enumerate(calls):
+            for part, (tokens, ends) in enumerate((call, nothing)):
+                began = time.perf_counter_ns()
+                _walk(index, tokens, ends, which, block)
+                row[at, part] = time.perf_counter_ns() - began
+    own = taken[:, :, 0] - np.median(taken[:, :, 1], axis=1)[:, None]
+    return np.maximum(np.median(own, axis=0), 0).astype(np.int64)
 
 
 def _by_length(name: str, timed: list[I4], nanoseconds: I8) -> list[dict[str, Any]]:

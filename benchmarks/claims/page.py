@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.claims.figures import draw_factors, draw_indexes
+from benchmarks.claims.index_growth import PASSES
 from benchmarks.claims.index_verdicts import about_indexes, index_verdicts
 from benchmarks.claims.verdicts import NOT_MEASURED, QUOTED_FACTORS, Verdict, verdicts
 from pcache.report.facts import Fact, world_sentences
@@ -174,8 +175,8 @@ def _index_note(claims: Claims) -> str:
     return (
         f"Prompts of generated multi-turn chats, up to {largest['prompts']:,} with "
         f"{count_text(largest['tokens_added'])} tokens. Look-ups are of 200 prompts in the cache, the "
-        "same at every size, medians of 9 passes; found is asked of the 500 prompts that come next. "
-        "Bytes are arrays at half load, as compact as it gets; objects of Python take more. The "
+        f"same at every size, medians of {PASSES} passes; found is asked of the 500 prompts that come "
+        "next. Bytes are arrays at half load, as compact as it gets; objects of Python take more. The "
         "hash is a 64-bit mix; engines that hash with SHA-256 pay more a token. "
         f"Commit {str(claims.index['commit'].iloc[0])[:12]}; index.csv and "
         "index_lengths.csv beside this page."
