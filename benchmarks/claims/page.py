@@ -11,7 +11,7 @@ import pandas as pd
 from benchmarks.claims.figures import draw_factors, draw_indexes
 from benchmarks.claims.index_growth import PASSES
 from benchmarks.claims.index_verdicts import about_indexes, index_verdicts
-from benchmarks.claims.verdicts import NOT_MEASURED, QUOTED_FACTORS, Verdict, verdicts
+from benchmarks.claims.verdicts import CLOSE, NOT_MEASURED, QUOTED_FACTORS, Verdict, verdicts
 from pcache.report.facts import Fact, world_sentences
 from pcache.report.runs import Run
 from pcache.report.study import Section, StudyTable, render_study
@@ -42,7 +42,7 @@ def render(claims: Claims, out: Path) -> Path:
     found = verdicts(claims.cases, claims.machines, claims.factors)
     sections = [
         Section("What holds", table=_overview([*found, *index_verdicts(claims.index)]),
-                notes=_spread(claims.cases)),
+                notes=_notes(claims.cases)),
         *(
             Section(v.title, v.sentences, table=_cases(claims.cases, v.claims), notes=[v.conditions])
             for v in found
@@ -105,13 +105,15 @@ def _warnings(claims: Claims) -> list[str]:
     ]
 
 
-def _spread(cases: pd.DataFrame) -> list[str]:
+def _notes(cases: pd.DataFrame) -> list[str]:
+    notes = [f"A factor counts as reached when it is missed by no more than {100 * CLOSE:.0f} %."]
     known = cases["measured_spread"].dropna()
     if known.empty:
-        return []
+        return notes
     return [
+        *notes,
         f"Measured values are means of {cases['num_measured'].max()} runs, whose TTFT p50 lie "
-        f"{known.median():.1f} % apart in the median case and {known.max():.1f} % at most."
+        f"{known.median():.1f} % apart in the median case and {known.max():.1f} % at most.",
     ]
 
 

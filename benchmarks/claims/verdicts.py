@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from pcache.report.units import plural
+
 __all__ = [
     "LONG_SYSTEM_PROMPT",
     "NOT_MEASURED",
@@ -169,7 +171,7 @@ def _factor(known: _Cases, factors: pd.DataFrame, claim: str, case: str, workloa
     ends = part.iloc[[0, -1]]
     return Verdict(
         (claim,), f"{workload[0].upper()}{workload[1:]}: {quoted:g}× the throughput",
-        f"{quoted:g}×", simulated, measured, f"in simulation, {where}",
+        f"{quoted:g}×", simulated, measured, f"simulated: {where}",
         (
             f"Simulated factors of the better policy run from {best.iloc[0]:.1f}× with answers of "
             f"{ends['output_tokens'].iloc[0]} token to {best.iloc[-1]:.2f}× with "
@@ -182,17 +184,17 @@ def _factor(known: _Cases, factors: pd.DataFrame, claim: str, case: str, workloa
 
 
 def _reached(part: pd.DataFrame, quoted: float) -> str:
-    """`radix: reached with answers of 8 tokens or fewer; hash: at most 7.3×`, in simulation."""
+    """`radix: not reached, at most 7.3×; hash: reached up to 8 output tokens`, in simulation."""
     words = {}
     for policy in ("radix", "hash"):
         reached = part["output_tokens"][part[policy] >= quoted * (1 - CLOSE)]
         words[policy] = (
-            f"reached with answers of {reached.max():.0f} tokens or fewer"
+            f"reached up to {plural(int(reached.max()), 'output token')}"
             if len(reached) else f"not reached, at most {part[policy].max():.1f}×"
         )  # fmt: skip
     if words["radix"] == words["hash"]:
         return words["radix"]
-    return "; ".join(f"{policy} {said}" for policy, said in words.items())
+    return "; ".join(f"{policy}: {said}" for policy, said in words.items())
 
 
 def _with_a_long_system_prompt(factors: pd.DataFrame, quoted: float, workload: str) -> list[str]:
