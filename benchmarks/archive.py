@@ -13,9 +13,9 @@ LARGEST_PART = 15 * 2**20
 
 
 def pack(out: Path, archive: Path) -> list[Path]:
-    """Write all measured runs below `out` into `archive` (NAME.tar.xz), or into NAME-2.tar.xz and so
-    on where they are more than one part may hold; the files."""
-    files = sorted(
+    """Write all measured runs below `out`, and JSON files beside them, into `archive` (NAME.tar.xz), or
+    into NAME-2.tar.xz and so on where they are more than one part may hold; the files."""
+    files = sorted(out.glob("*.json")) + sorted(
         file
         for run in sorted(out.glob("*/measured-*"))
         for file in run.rglob("*")

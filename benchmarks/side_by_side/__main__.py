@@ -16,11 +16,16 @@ app = study_app(
 
 
 @app.command()
-def design(gpu: str = "h200") -> None:
-    """Write the table of cells."""
+def design(
+    gpu: Annotated[str, typer.Option(help="Whose shipped profile sets capacities and paces.")],
+) -> None:
+    """Write the table of cells and fix the profile that they, and the analysis, are made with."""
     from benchmarks.side_by_side.design import design as cells_for
+    from benchmarks.side_by_side.frozen import freeze, write_frozen
 
+    frozen = freeze(gpu)
     write_cells(cells_for(gpu))
+    write_frozen(frozen)
 
 
 @app.command()

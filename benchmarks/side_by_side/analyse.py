@@ -14,6 +14,7 @@ from benchmarks.archive import unpack
 from benchmarks.jobs import Job, measured_runs, simulate_job, target_of
 from benchmarks.side_by_side.causes import cause, evidence
 from benchmarks.side_by_side.cells import RESULTS, Cell
+from benchmarks.side_by_side.frozen import doubt_of
 from benchmarks.side_by_side.measure import job_of
 from benchmarks.side_by_side.page import render
 from benchmarks.side_by_side.targets import errors_of, summary_of
@@ -30,7 +31,8 @@ __all__ = ["Study", "analyse"]
 class Study:
     """What the page shows. `errors`: a row a cell and number (`targets.errors_of`); `cells`: a row a
     cell with parity and evidence; `summary`: a row a target; `misses`: rows of `errors` that do not
-    meet theirs, with a cause; `ladder` and `showcase`: runs and pairs of those studies."""
+    meet theirs, with a cause; `ladder` and `showcase`: runs and pairs of those studies; `doubt`: what
+    speaks against the profile having been fixed before the runs."""
 
     errors: pd.DataFrame
     cells: pd.DataFrame
@@ -41,6 +43,7 @@ class Study:
     measured: Run
     latency: Latency
     num_designed: int
+    doubt: str | None
 
 
 def analyse(
@@ -64,7 +67,9 @@ def analyse(
         latency = choose_latency(
             target.get("model"), target.get("gpu"), 1, target.get("profile"), None
         )
-        study = _study(found, jobs, simulated, target, latency, len(cells))
+        study = _study(
+            found, jobs, simulated, target, latency, len(cells), doubt_of(place, profile)
+        )
         page = render(study, RESULTS if report is None else report)
     print(study.summary.to_string(index=False))
     print(f"report: {page}")
@@ -73,7 +78,7 @@ def analyse(
 
 def _study(
     found: dict[Cell, list[Path]], jobs: dict[Cell, Job], scratch: Path, target: dict[str, Any],
-    latency: Latency, num_designed: int,
+    latency: Latency, num_designed: int, doubt: str | None,
 ) -> Study:  # fmt: skip
     errors: list[dict[str, Any]] = []
     rows, parity, ladder, showcase = [], [], [], []
@@ -108,7 +113,7 @@ def _study(
     return Study(
         table[columns], pd.DataFrame(rows), summary_of(table, parity), misses,
         load_runs(ladder) if ladder else [], find_pairs(load_runs(showcase)) if showcase else [],
-        measured, latency, num_designed,
+        measured, latency, num_designed, doubt,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from pcache.trace import read_trace
+from pcache.trace.slice import slice_trace
 from pcache.types import Trace
 
 __all__ = ["BLOCK_SIZE", "CELLS", "GPU_MODEL", "LARGEST_KV", "OPTIONS", "RESULTS", "Cell", "cell_trace",
@@ -20,7 +21,7 @@ CELLS = RESULTS / "cells.csv"
 
 GPU_MODEL = "llama-3.1-8b"
 BLOCK_SIZE = 16
-LARGEST_KV = 500_000
+LARGEST_KV = 300_000
 """Tokens of the pool on the GPU, which every smaller capacity uses a part of."""
 
 
@@ -29,8 +30,8 @@ class Cell:
     """One configuration. `kv` and `load` name the levels; `kv_tokens` and `time_scale` are what the
     runs get. `study` is `cells` (every pair of levels), `grid` (the other combinations of them),
     `ladder` or `showcase`. `sustained_s` is how long the simulator takes for the cell's requests when
-    all are there at once; `load` is that over the time their arrivals take. In ladder and showcase all
-    policies get the pace of `none`."""
+    all are there at once; `load` is that over the time their arrivals take. `busy_s` is the time of all
+    steps, in simulation. In ladder and showcase all policies get the pace of `none`."""
 
     name: str
     study: str
@@ -40,13 +41,15 @@ class Cell:
     load: float
     batching: str
     kv_tokens: int
+    requests: int
     time_scale: float
     sustained_s: float
+    busy_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """A part of a trace that serves a GPU for some seconds."""
+    """The part of a trace that cells take the first requests of."""
 
     file: str
     start_s: float | None
@@ -64,22 +67,24 @@ EXCERPTS = {
 
 
 def trace_path(name: str) -> Path:
-    """Where a study's trace lies: with the repository, or below PCACHE_TRACES."""
+    """Where a study's trace lies: with the repository, or below PCACHE_TRACES. FileNotFoundError."""
     file = EXCERPTS[name].file
     places = [Path(__file__).parents[2] / "traces", Path(os.environ.get("PCACHE_TRACES", "."))]
     found = [place / file for place in places if (place / file).is_file()]
     if not found:
-        raise SystemExit(f"no {file} in {places[0]}; name its directory in PCACHE_TRACES")
+        raise FileNotFoundError(f"no {file} in {places[0]}; name its directory in PCACHE_TRACES")
     return found[0]
 
 
-@lru_cache(maxsize=4)
-def cell_trace(name: str, time_scale: float) -> Trace:
-    """The excerpt of the trace `name`, arriving `time_scale` times as fast."""
+def cell_trace(name: str, time_scale: float, requests: int | None = None) -> Trace:
+    """The first requests (None: all) of the excerpt `name`, arriving `time_scale` times as fast."""
+    return slice_trace(_excerpt(name), limit=requests, time_scale=time_scale)
+
+
+@lru_cache(maxsize=len(EXCERPTS))
+def _excerpt(name: str) -> Trace:
     part = EXCERPTS[name]
-    return read_trace(
-        trace_path(name), start_s=part.start_s, limit=part.limit, time_scale=time_scale
-    )
+    return read_trace(trace_path(name), start_s=part.start_s, limit=part.limit)
 
 
 OPTIONS = {"block_size": BLOCK_SIZE, "slo_ttft": "1s"}

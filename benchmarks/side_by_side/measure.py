@@ -15,6 +15,7 @@ from benchmarks.side_by_side.cells import (
     cell_trace,
     trace_path,
 )
+from benchmarks.side_by_side.frozen import Frozen, freeze, read_frozen, write_frozen
 
 __all__ = ["job_of", "measure"]
 
@@ -22,15 +23,19 @@ WAVES = (("cells", "ladder", "showcase"), ("grid",))
 """Studies that are measured before the next ones are begun."""
 
 
+SLOWER, EACH_RUN_S = 1.15, 1.0
+"""A run may take so many times its simulated steps, and so many seconds around them."""
+
+
 def job_of(cell: Cell) -> Job:
     """What to run and to simulate for a cell."""
     return Job(
         cell.name,
-        partial(cell_trace, cell.trace, cell.time_scale),
+        partial(cell_trace, cell.trace, cell.time_scale, cell.requests),
         trace_path(cell.trace).name,
         cell.policy,
         cell.kv_tokens,
-        cell.sustained_s / min(cell.load, 1.0),
+        SLOWER * cell.busy_s + EACH_RUN_S,
         OPTIONS | {"batching": cell.batching},
     )
 
@@ -38,9 +43,48 @@ def job_of(cell: Cell) -> Job:
 def measure(
     cells: Sequence[Cell], out: Path, *, repeats: int, seconds: float, device: str = "cuda"
 ) -> bool:
-    """Measure what is not finished; False if time ran out before all was."""
-    waves = [[job_of(cell) for cell in cells if cell.study in studies] for studies in WAVES]
+    """Measure what is not finished; False if time ran out before all was.
+
+    SystemExit on another GPU than the one that the cells were designed for."""
+    if device != "cpu":
+        write_frozen(_designed_for_this_gpu(), out)
+    here = _with_traces(cells)
+    waves = [[job_of(cell) for cell in here if cell.study in studies] for studies in WAVES]
     settings = engine_settings(device, GPU_MODEL)
-    return measure_jobs(
+    complete = measure_jobs(
         waves, out, settings, repeats=repeats, seconds=seconds, pool_tokens=LARGEST_KV
     )
+    return complete and len(here) == len(cells)
+
+
+def _with_traces(cells: Sequence[Cell]) -> list[Cell]:
+    """Cells whose trace is on this machine; a line for each trace that is not."""
+    missing = {}
+    for trace in {cell.trace for cell in cells}:
+        try:
+            trace_path(trace)
+        except FileNotFoundError as error:
+            missing[trace] = error
+    for trace, error in missing.items():
+        left_out = sum(cell.trace == trace for cell in cells)
+        print(f"{left_out} cells are left out: {error}", flush=True)
+    return [cell for cell in cells if cell.trace not in missing]
+
+
+def _designed_for_this_gpu() -> Frozen:
+    from pcache.gpu.device import current_gpu
+
+    known, frozen = current_gpu(), read_frozen()
+    here = "no known GPU" if known is None else known.name
+    if frozen is None or known is None or frozen.gpu != here:
+        designed = "nothing" if frozen is None else frozen.gpu
+        raise SystemExit(
+            f"the cells were designed for {designed}, here is {here}: their loads would not be what "
+            f"they say; run design --gpu {here}"
+        )
+    if frozen != freeze(here):
+        raise SystemExit(
+            f"the profile {frozen.profile} has changed since the cells were designed: run design "
+            f"--gpu {here}"
+        )
+    return frozen

@@ -95,7 +95,7 @@ def _findings(study: Study) -> list[str]:
 
 
 def _warnings(study: Study) -> list[str]:
-    found = []
+    found = [] if study.doubt is None else [study.doubt]
     once = int((study.cells["num_measured"] < 2).sum())
     if once:
         found.append(f"{plural(once, 'cell')} measured only once: their spread is unknown.")

@@ -12,8 +12,10 @@ from made_up_profile import made_up_profile
 from benchmarks.archive import pack, unpack
 from benchmarks.jobs import Job, engine_settings, finished, measure_jobs
 from benchmarks.side_by_side import analyse as analysing
+from benchmarks.side_by_side import measure as measuring
 from benchmarks.side_by_side.cells import Cell, read_cells
-from benchmarks.side_by_side.design import covering_rows
+from benchmarks.side_by_side.design import LONGEST_S, covering_rows
+from benchmarks.side_by_side.frozen import doubt_of, freeze, read_frozen, write_frozen
 from benchmarks.side_by_side.targets import errors_of, summary_of
 from pcache.cost.profile import write_profile
 from pcache.report.pairs import Pair, find_pairs
@@ -22,7 +24,7 @@ from pcache.shapes import MODELS
 from pcache.trace.generate import generate
 from pcache.types import Trace
 
-CELL = Cell("c", "cells", "chat", "radix", "roomy", 0.6, "chunked", 8000, 1.0, 0.1)
+CELL = Cell("c", "cells", "chat", "radix", "roomy", 0.6, "chunked", 8000, 6, 1.0, 0.1, 0.1)
 
 
 def few_shot() -> Trace:
@@ -77,16 +79,51 @@ def test_the_summary_counts_cells_and_names_the_furthest(pair: Pair) -> None:
     assert tuple(table.loc["TTFT mean", ["cells", "met", "worst_cell"]]) == (2, 1, "far")
 
 
+def test_cells_keep_to_their_time_and_were_designed_with_the_shipped_profile() -> None:
+    cells = read_cells()
+    assert all(cell.busy_s <= LONGEST_S for cell in cells if cell.study != "ladder")
+    frozen = read_frozen()
+    assert frozen is not None
+    assert frozen == freeze(frozen.gpu)
+    with pytest.raises(SystemExit, match="pcache calibrate"):
+        freeze("l40s")
+
+
+def test_a_profile_that_came_after_the_runs_is_doubted(tmp_path: Path) -> None:
+    assert "do not say" in str(doubt_of(tmp_path, None))
+    frozen = freeze("h200")
+    write_frozen(frozen, tmp_path)
+    assert doubt_of(tmp_path, None) is None
+    other = tmp_path / "other.json"
+    other.write_text("{}")
+    assert frozen.profile in str(doubt_of(tmp_path, str(other)))
+
+
+def test_a_cell_whose_trace_is_elsewhere_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PCACHE_TRACES", str(tmp_path))
+    known = {"few-shot": CELL, "mooncake": replace(CELL, trace="mooncake")}
+    monkeypatch.setattr(measuring, "measure_jobs", lambda waves, *_, **__: len(waves[0]) == 1)
+    assert measuring.measure([CELL], tmp_path, repeats=1, seconds=1.0, device="cpu")
+    assert not measuring.measure(
+        list(known.values()), tmp_path, repeats=1, seconds=1.0, device="cpu"
+    )
+    assert "1 cells are left out: no mooncake_conversation" in capsys.readouterr().out
+
+
 def test_an_archive_is_the_same_for_the_same_runs_and_gives_them_back(tmp_path: Path) -> None:
     kept = tmp_path / "runs" / "cell" / "measured-1" / "radix-16" / "summary.json"
     kept.parent.mkdir(parents=True)
     kept.write_text('{"complete": true}')
+    (tmp_path / "runs" / "design.json").write_text("{}")
     (tmp_path / "runs" / "cell" / "simulated").mkdir()
     (tmp_path / "runs" / "cell" / "simulated" / "x").write_text("no")
     first = [path.read_bytes() for path in pack(tmp_path / "runs", tmp_path / "a.tar.xz")]
     assert [p.read_bytes() for p in pack(tmp_path / "runs", tmp_path / "b.tar.xz")] == first
     out = unpack(tmp_path / "a.tar.xz", tmp_path / "again")
-    assert [p.relative_to(out) for p in out.rglob("*.json")] == [kept.relative_to(kept.parents[3])]
+    found = {p.relative_to(out) for p in out.rglob("*.json")}
+    assert found == {Path("design.json"), kept.relative_to(kept.parents[3])}
     assert not list(out.rglob("x"))
     assert finished(out / "cell" / "measured-1")
 
