@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import io
+import lzma
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 __all__ = ["pack", "unpack"]
 
 LARGEST_PART = 15 * 2**20
-"""Bytes before compression, so that every part stays below 16 MiB whatever it holds."""
+"""Bytes of a part: files of 16 MiB can leave."""
+_HEADERS = 1024
+"""Bytes that tar adds to a file, before compression."""
 
 
 def pack(out: Path, archive: Path) -> list[Path]:
-    """Write all measured runs below `out`, and JSON files beside them, into `archive` (NAME.tar.xz), or
-    into NAME-2.tar.xz and so on where they are more than one part may hold; the files."""
-    files = sorted(out.glob("*.json")) + sorted(
-        file
-        for run in sorted(out.glob("*/measured-*"))
-        for file in run.rglob("*")
-        if file.is_file()
-    )
-    parts: list[list[Path]] = [[]]
-    size = 0
-    for file in files:
-        if size + file.stat().st_size > LARGEST_PART and parts[-1]:
-            parts.append([])
-            size = 0
-        parts[-1].append(file)
-        size += file.stat().st_size
+    """Write all measured runs below `out`, and tables beside them, into `archive` (NAME.tar.xz), or
+    into NAME-2.tar.xz and so on where one part may not hold them; the files."""
     archive.parent.mkdir(parents=True, exist_ok=True)
     stem = archive.name.removesuffix(".tar.xz")
     written = []
-    for number, part in enumerate(parts, 1):
+    for number, part in enumerate(_parts(_files(out)), 1):
         path = archive.with_name(f"{stem}{'' if number == 1 else f'-{number}'}.tar.xz")
         partial = path.with_name(f".{path.name}.partial")
         with tarfile.open(partial, "w:xz", preset=6) as tar:
@@ -44,6 +34,26 @@ def pack(out: Path, archive: Path) -> list[Path]:
         partial.replace(path)
         written.append(path)
     return written
+
+
+def _files(out: Path) -> list[Path]:
+    beside = [path for path in out.glob("*.*") if path.suffix in (".json", ".csv")]
+    runs = [path for run in out.glob("*/measured-*") for path in run.rglob("*") if path.is_file()]
+    return sorted(beside) + sorted(runs)
+
+
+def _parts(files: list[Path]) -> Iterator[list[Path]]:
+    """Files together as long as they would fit if each were compressed alone, which takes more."""
+    part: list[Path] = []
+    size = 0
+    for file in files:
+        own = len(lzma.compress(file.read_bytes(), preset=1)) + _HEADERS
+        if part and size + own > LARGEST_PART:
+            yield part
+            part, size = [], 0
+        part.append(file)
+        size += own
+    yield part
 
 
 def unpack(source: Path, out: Path) -> Path:

@@ -88,6 +88,7 @@ def measure_jobs(
     from pcache.gpu.run import GpuBench, longest_context
 
     began = time.monotonic()
+    _refuse_other_device(out, settings)
     todo = list(_todo(waves, out, repeats))
     if not todo:
         print("everything is measured already", flush=True)
@@ -112,6 +113,23 @@ def measure_jobs(
     if done < len(todo):
         print(f"{len(todo) - done} runs are left; the same command goes on", flush=True)
     return done == len(todo)
+
+
+def _refuse_other_device(out: Path, settings: EngineSettings) -> None:
+    """SystemExit where `out` holds runs of another device: a study is of one."""
+    from pcache.gpu.device import open_device
+
+    here = "CPU"
+    if open_device(settings.device).type == "cuda":
+        import torch
+
+        here = torch.cuda.get_device_name()
+    for path in out.glob("*/measured-*/*/config.json"):
+        device = json.loads(path.read_text())["gpu"]
+        if device != here:
+            raise SystemExit(
+                f"{out} holds runs of {device}, here is {here}: choose another directory"
+            )
 
 
 def _todo(waves: Sequence[Sequence[Job]], out: Path, repeats: int) -> Iterator[tuple[Job, Path]]:

@@ -1,6 +1,6 @@
 """Simulated against measured over a designed set of cells.
 
-    python -m benchmarks.side_by_side design              # cells.csv, on any machine
+    python -m benchmarks.side_by_side design --gpu h200   # cells.csv, on any machine
     python -m benchmarks.side_by_side measure OUT         # on this GPU, resumable, within --seconds
     python -m benchmarks.side_by_side pack OUT FILE       # the measured runs as one .tar.xz
     python -m benchmarks.side_by_side analyse FILE        # simulate the same cells, tables and page

@@ -56,8 +56,7 @@ def analyse(
     """Simulate the measured cells, check every target, and write page, charts and tables."""
     from benchmarks.side_by_side.analyse import analyse as analyse_cells
 
-    cells = [cell for cell in read_cells() if only in cell.name]
-    analyse_cells(cells, source, profile, report)
+    analyse_cells(source, profile, report, only)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ import pandas as pd
 from benchmarks.archive import unpack
 from benchmarks.jobs import Job, measured_runs, simulate_job, target_of
 from benchmarks.side_by_side.causes import cause, evidence
-from benchmarks.side_by_side.cells import RESULTS, Cell
-from benchmarks.side_by_side.frozen import doubt_of
+from benchmarks.side_by_side.cells import RESULTS, Cell, read_cells, write_cells
+from benchmarks.side_by_side.frozen import doubt_of, read_frozen, write_frozen
 from benchmarks.side_by_side.measure import job_of
 from benchmarks.side_by_side.page import render
 from benchmarks.side_by_side.targets import errors_of, summary_of
@@ -47,15 +46,18 @@ class Study:
 
 
 def analyse(
-    cells: Sequence[Cell], source: Path, profile: str | None = None, report: Path | None = None
+    source: Path, profile: str | None = None, report: Path | None = None, only: str = ""
 ) -> Path:
     """Simulate what `source` (a directory of `measure`, or its archive) holds and write the page.
 
-    Runs of a CPU need a place for the report of their own. Returns the page.
+    The cells are those that came with the runs, and lie beside the page then. Runs of a CPU need a
+    place for the report of their own. Returns the page.
     """
     with tempfile.TemporaryDirectory() as scratch:
         place = unpack(source, Path(scratch) / "runs")
         simulated = Path(scratch) / "simulated"
+        designed = read_cells(place)
+        cells = [cell for cell in designed if only in cell.name]
         jobs = {cell: job_of(cell) for cell in cells}
         found = {cell: paths for cell in cells if (paths := measured_runs(place, jobs[cell]))}
         if not found:
@@ -70,7 +72,11 @@ def analyse(
         study = _study(
             found, jobs, simulated, target, latency, len(cells), doubt_of(place, profile)
         )
-        page = render(study, RESULTS if report is None else report)
+        out = RESULTS if report is None else report
+        page = render(study, out)
+        write_cells(designed, out)
+        if frozen := read_frozen(place):
+            write_frozen(frozen, out)
     print(study.summary.to_string(index=False))
     print(f"report: {page}")
     return page

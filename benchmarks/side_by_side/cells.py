@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,7 @@ __all__ = ["BLOCK_SIZE", "CELLS", "GPU_MODEL", "LARGEST_KV", "OPTIONS", "RESULTS
            "read_cells", "trace_path", "write_cells"]  # fmt: skip
 
 RESULTS = Path(__file__).parents[2] / "reports" / "side-by-side"
-CELLS = RESULTS / "cells.csv"
+CELLS = "cells.csv"
 
 GPU_MODEL = "llama-3.1-8b"
 BLOCK_SIZE = 16
@@ -91,13 +92,14 @@ OPTIONS = {"block_size": BLOCK_SIZE, "slo_ttft": "1s"}
 """Of every run of both sides, beside what the cell says."""
 
 
-def write_cells(cells: list[Cell]) -> None:
-    """Write the table of cells."""
-    CELLS.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame([asdict(cell) for cell in cells]).to_csv(CELLS, index=False)
+def write_cells(cells: Sequence[Cell], place: Path = RESULTS) -> None:
+    """Write the table of cells to `place`."""
+    place.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame([asdict(cell) for cell in cells]).to_csv(place / CELLS, index=False)
 
 
-def read_cells() -> list[Cell]:
-    """The cells of the table, in its order."""
+def read_cells(place: Path = RESULTS) -> list[Cell]:
+    """The cells of the table in `place`, in its order."""
     names = [field.name for field in fields(Cell)]
-    return [Cell(*row) for row in pd.read_csv(CELLS)[names].itertuples(index=False, name=None)]
+    table = pd.read_csv(place / CELLS)[names]
+    return [Cell(*row) for row in table.itertuples(index=False, name=None)]

@@ -13,7 +13,9 @@ from benchmarks.side_by_side.cells import (
     OPTIONS,
     Cell,
     cell_trace,
+    read_cells,
     trace_path,
+    write_cells,
 )
 from benchmarks.side_by_side.frozen import Frozen, freeze, read_frozen, write_frozen
 
@@ -45,9 +47,14 @@ def measure(
 ) -> bool:
     """Measure what is not finished; False if time ran out before all was.
 
-    SystemExit on another GPU than the one that the cells were designed for."""
+    `design.json` and `cells.csv` go along with the runs. SystemExit on another GPU than the one that
+    the cells were designed for, and where OUT holds runs of another design."""
     if device != "cpu":
-        write_frozen(_designed_for_this_gpu(), out)
+        frozen = _designed_for_this_gpu()
+        if read_frozen(out) not in (None, frozen):
+            raise SystemExit(f"{out} holds runs of another design: choose another directory")
+        write_frozen(frozen, out)
+    write_cells(read_cells(), out)
     here = _with_traces(cells)
     waves = [[job_of(cell) for cell in here if cell.study in studies] for studies in WAVES]
     settings = engine_settings(device, GPU_MODEL)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from made_up_profile import made_up_profile
 
+from benchmarks import archive
 from benchmarks.archive import pack, unpack
 from benchmarks.jobs import Job, engine_settings, finished, measure_jobs
 from benchmarks.side_by_side import analyse as analysing
 from benchmarks.side_by_side import measure as measuring
-from benchmarks.side_by_side.cells import Cell, read_cells
+from benchmarks.side_by_side.cells import Cell, read_cells, write_cells
 from benchmarks.side_by_side.design import LONGEST_S, covering_rows
 from benchmarks.side_by_side.frozen import doubt_of, freeze, read_frozen, write_frozen
 from benchmarks.side_by_side.targets import errors_of, summary_of
@@ -128,6 +130,23 @@ def test_an_archive_is_the_same_for_the_same_runs_and_gives_them_back(tmp_path: 
     assert finished(out / "cell" / "measured-1")
 
 
+def test_an_archive_in_parts_gives_everything_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "LARGEST_PART", 7000)
+    contents = {}
+    for number in range(4):
+        kept = tmp_path / "runs" / f"cell-{number}" / "measured-1" / "x" / "steps.parquet"
+        kept.parent.mkdir(parents=True)
+        contents[kept.relative_to(tmp_path / "runs")] = np.random.default_rng(number).bytes(2000)
+        kept.write_bytes(contents[kept.relative_to(tmp_path / "runs")])
+    parts = pack(tmp_path / "runs", tmp_path / "a.tar.xz")
+    assert [part.name for part in parts] == ["a.tar.xz", "a-2.tar.xz"]
+    assert all(part.stat().st_size <= 7000 for part in parts)
+    out = unpack(parts[0], tmp_path / "again")
+    assert {name: (out / name).read_bytes() for name in contents} == contents
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_measuring_keeps_to_its_time_and_goes_on_where_it_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -153,10 +172,12 @@ def test_the_whole_study_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     settings = engine_settings("cpu", "llama-3.1-8b")
     jobs = [job(cell.name, cell.policy) for cell in cells]
     measure_jobs([jobs], tmp_path / "runs", settings, repeats=2, seconds=300.0, pool_tokens=8000)
+    write_cells(cells, tmp_path / "runs")
     archives = pack(tmp_path / "runs", tmp_path / "runs.tar.xz")
     with pytest.raises(SystemExit, match="give --report"):
-        analysing.analyse(cells, archives[0], str(profile))
-    page = analysing.analyse(cells, archives[0], str(profile), tmp_path / "report")
+        analysing.analyse(archives[0], str(profile))
+    page = analysing.analyse(archives[0], str(profile), tmp_path / "report")
+    assert read_cells(page.parent) == cells
     targets = pd.read_csv(page.parent / "targets.csv").set_index("target")
     assert tuple(targets.loc["parity of decisions", ["cells", "met"]]) == (6, 6)
     assert targets.loc["Hit rate", "cells"] == 3
