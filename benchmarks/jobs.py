@@ -26,8 +26,6 @@ __all__ = [
     "Job", "engine_settings", "finished", "measure_jobs", "measured_runs", "simulate_job", "target_of",
 ]  # fmt: skip
 
-CPU_MODEL = "tiny"
-
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -46,17 +44,9 @@ class Job:
 
 def engine_settings(device: str, model: str) -> EngineSettings:
     """The engine of a study: `model` on a GPU, on a CPU a tiny one, which only shows that all works."""
-    from pcache.gpu.run import EngineSettings
+    from pcache.gpu.run import usual_settings
 
-    on_cpu = device == "cpu"
-    return EngineSettings(
-        model=CPU_MODEL if on_cpu else model,
-        device=device,
-        dtype="fp32" if on_cpu else "bf16",
-        kernels="reference" if on_cpu else "triton",
-        graphs=not on_cpu,
-        skip_idle=True,
-    )
+    return usual_settings(None if device == "cpu" else model, device, skip_idle=True)
 
 
 def finished(place: Path) -> bool:
