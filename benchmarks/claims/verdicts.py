@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 
@@ -71,11 +72,11 @@ def verdicts(cases: pd.DataFrame, machines: pd.DataFrame, factors: pd.DataFrame)
         _system_prompt(known, machines) if known.has("system-prompt") else None,
         _prefill(known) if known.has("prefill-in-turn") and known.has("prefill-at-once") else None,
         *(
-            _factor(known, factors, *which) if known.has(which[1]) else None
+            _factor(known, factors, *which) if all(map(known.has, which[1])) else None
             for which in (
-                ("chat", "chat", "multi-turn chat"),
-                ("few-shot", "few-shot-24", "few-shot, 10 examples"),
-                ("same-prompt", "same-prompt-24", "one prompt in a batch"),
+                ("chat", {"chat": 240}, "multi-turn chat"),
+                ("few-shot", {"few-shot-24": 24, "few-shot-8": 8}, "few-shot, 10 examples"),
+                ("same-prompt", {"same-prompt-24": 24, "same-prompt-8": 8}, "one prompt in a batch"),
             )
         ),
         _zero_prefill(known, cases),
@@ -105,13 +106,14 @@ def _system_prompt(known: _Cases, machines: pd.DataFrame) -> Verdict:
     nearest = machines.loc[(machines["ttft_without_ms"] - 140).abs().idxmin()]
     side = _better_side(known, "system-prompt")
     factor = 1 / known.ratio(side, "system-prompt", "radix", "ttft_p50_ms")
-    saved = known.number(side, "system-prompt", "none", "ttft_p50_ms") * (1 - 1 / factor)
+    before = known.number(side, "system-prompt", "none", "ttft_p50_ms")
+    saved = before * (1 - 1 / factor)
     requests = known.requests("system-prompt")
     return Verdict(
         ("system-prompt",), "A 1,000-token system prompt takes TTFT from 140 to 40 ms",
         "140 to 40 ms, 3.5×", simulated, measured,
         f"a saving of this size, {'yes' if factor >= 3.5 * (1 - CLOSE) else 'less'}; these "
-        "milliseconds belong to a slower machine",
+        f"milliseconds belong to a {'slower' if before < 140 else 'faster'} machine",
         (
             f"TTFT p50 {side}: {words(side)}. The quoted 100 ms for 1,000 tokens are 0.1 ms a token; "
             f"here it is {saved / 1000:.3f} ms.",
@@ -157,14 +159,21 @@ def _prefill(known: _Cases) -> Verdict:
     )  # fmt: skip
 
 
-def _factor(known: _Cases, factors: pd.DataFrame, claim: str, case: str, workload: str) -> Verdict:
+def _factor(
+    known: _Cases, factors: pd.DataFrame, claim: str, cases: dict[str, int], workload: str
+) -> Verdict:
+    """`cases` and their mean output tokens."""
     quoted = QUOTED_FACTORS[workload]
 
     def words(side: str) -> str:
-        each = (known.ratio(side, case, p, "throughput_requests_per_s") for p in ("radix", "hash"))
-        return "{:.2f}× radix, {:.2f}× hash".format(*each)
+        said = []
+        for case, tokens in cases.items():
+            if known.has(case, side):
+                rate = partial(known.ratio, side, case, name="throughput_requests_per_s")
+                said.append(f"{tokens} out: {rate('radix'):.2f}× radix, {rate('hash'):.2f}× hash")
+        return "; ".join(said) or _NOT_YET
 
-    simulated, measured = _both(known, case, words)
+    simulated, measured = words("simulated"), words("measured")
     part = factors[factors["workload"] == workload]
     best = part[["radix", "hash"]].max(axis=1)
     where = _reached(part, quoted)
@@ -179,7 +188,7 @@ def _factor(known: _Cases, factors: pd.DataFrame, claim: str, case: str, workloa
             *_with_a_long_system_prompt(factors, quoted, workload),
         ),
         "Throughput is finished requests a second against no cache, everything else the same, with "
-        "more arriving than can be served.",
+        "more arriving than can be served. “Out”: output tokens of a request, on average.",
     )  # fmt: skip
 
 

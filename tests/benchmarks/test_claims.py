@@ -107,6 +107,26 @@ def test_a_verdict_follows_the_numbers() -> None:
     assert "here it is 0.080 ms" in more.sentences[0]
 
 
+def test_a_factor_is_reached_by_policy_and_output_length() -> None:
+    rates = {"none": 1.0, "radix": 2.0, "hash": 3.0}
+    rows = [
+        {"case": "chat", "policy": policy, "requests": 9, "simulated_ttft_p50_ms": 1.0,
+         "simulated_throughput_requests_per_s": rate, "measured_ttft_p50_ms": 1.0,
+         "measured_throughput_requests_per_s": rate**2}
+        for policy, rate in rates.items()
+    ]  # fmt: skip
+    factors = pd.DataFrame(
+        {"workload": "multi-turn chat", "output_tokens": [1, 8, 64], "radix": [2.0, 1.5, 1.1],
+         "hash": [3.0, 2.4, 1.2]}
+    )  # fmt: skip
+    (said,) = verdicts(pd.DataFrame(rows), pd.DataFrame(), factors)
+    assert said.simulated == "240 out: 2.00× radix, 3.00× hash"
+    assert said.measured == "240 out: 4.00× radix, 9.00× hash"
+    reached = "radix: not reached, at most 2.0×; hash: reached up to 8 output tokens"
+    assert said.verdict == f"simulated: {reached}"
+    assert "from 3.0× with answers of 1 token to 1.20× with 64" in said.sentences[0]
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_the_claims_without_and_with_measured_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

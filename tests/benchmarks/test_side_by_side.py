@@ -101,6 +101,7 @@ def test_a_profile_that_came_after_the_runs_is_doubted(tmp_path: Path) -> None:
     assert frozen.profile in str(doubt_of(tmp_path, str(other)))
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_cell_whose_trace_is_elsewhere_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
