@@ -99,7 +99,9 @@ def write_cells(cells: Sequence[Cell], place: Path = RESULTS) -> None:
 
 
 def read_cells(place: Path = RESULTS) -> list[Cell]:
-    """The cells of the table in `place`, in its order."""
+    """The cells of the table in `place`, in its order. SystemExit where there is none."""
+    if not (place / CELLS).is_file():
+        raise SystemExit(f"no {CELLS} in {place}: `measure` puts the one it used there")
     names = [field.name for field in fields(Cell)]
     table = pd.read_csv(place / CELLS)[names]
     return [Cell(*row) for row in table.itertuples(index=False, name=None)]
