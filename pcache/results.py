@@ -54,10 +54,14 @@ class Results:
         return all(run.summary["complete"] for run in self.runs)
 
     def write(self, out: Path) -> list[Path]:
-        """Write one run directory a policy below `out`; their paths."""
+        """Write one run directory a policy below `out`; their paths.
+
+        `config.json` keeps the run's `place` among them, so that reports keep their order.
+        """
         paths = [out / run.label.replace("/", "-").replace(" ", "-") for run in self.runs]
-        for path, run in zip(paths, self.runs, strict=True):
-            write_run(path, run.config, run.summary, run.requests, run.steps)
+        for place, (path, run) in enumerate(zip(paths, self.runs, strict=True)):
+            config = run.config | {"place": place}
+            write_run(path, config, run.summary, run.requests, run.steps)
             write_recording(path, run.events, run.instants)
         return paths
 

@@ -1,10 +1,11 @@
 """Simulated against measured over a designed set of cells.
 
-    python -m benchmarks.side_by_side design              # cells.csv, on any machine
-    python -m benchmarks.side_by_side measure OUT         # every cell on this GPU, resumable
-    python -m benchmarks.side_by_side analyse OUT ...     # simulate the same cells, tables and page
+    python -m benchmarks.side_by_side design --gpu h200   # cells.csv, on any machine
+    python -m benchmarks.side_by_side measure OUT         # on this GPU, resumable, within --seconds
+    python -m benchmarks.side_by_side pack OUT FILE       # the measured runs as one .tar.xz
+    python -m benchmarks.side_by_side analyse FILE        # simulate the same cells, tables and page
 
-A cell is a trace, an index, a KV capacity and a load. The design covers every pair of their levels.
-`measure` keeps what is finished and goes on after it; nothing but the cells' table, the traces and the
-GPU goes into it. `analyse` needs no GPU.
+A cell is a trace, an index, a KV capacity and a load. The first ones cover every pair of their levels,
+then come the other combinations. Nothing but the cells' table, the traces and the GPU goes into
+`measure`; nothing but its runs and a profile into `analyse`, which needs no GPU.
 """

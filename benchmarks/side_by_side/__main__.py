@@ -8,25 +8,33 @@ from typing import Annotated
 import typer
 
 from benchmarks.side_by_side.cells import read_cells, write_cells
+from benchmarks.study_app import Device, Only, Profile, Repeats, Runs, Seconds, study_app
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+app = study_app(
+    "Simulated against measured over a designed set of cells. `design` and `analyse` need no GPU."
+)
 
 
 @app.command()
-def design(gpu: str = "h200") -> None:
-    """Write the table of cells."""
+def design(
+    gpu: Annotated[str, typer.Option(help="Whose shipped profile sets capacities and paces.")],
+) -> None:
+    """Write the table of cells and fix the profile that they, and the analysis, are made with."""
     from benchmarks.side_by_side.design import design as cells_for
+    from benchmarks.side_by_side.frozen import freeze, write_frozen
 
+    frozen = freeze(gpu)
     write_cells(cells_for(gpu))
+    write_frozen(frozen)
 
 
 @app.command()
 def measure(
-    out: Path,
-    repeats: int = 2,
-    seconds: Annotated[float, typer.Option(help="Start no run after so many seconds.")] = 3600,
-    device: str = "cuda",
-    only: Annotated[str, typer.Option(help="Cells whose name contains this.")] = "",
+    out: Runs,
+    repeats: Repeats = 2,
+    seconds: Seconds = 3600,
+    device: Device = "cuda",
+    only: Only = "",
 ) -> None:
     """Measure every cell that OUT lacks."""
     from benchmarks.side_by_side.measure import measure as measure_cells
@@ -37,11 +45,18 @@ def measure(
 
 
 @app.command()
-def analyse(out: Path, gpu: str = "h200") -> None:
-    """Simulate the measured cells; tables, chart and page go to reports/."""
+def analyse(
+    source: Annotated[Path, typer.Argument(help="Directory of measure, or an archive of pack.")],
+    profile: Profile = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Where the page goes; default reports/side-by-side.")
+    ] = None,
+    only: Only = "",
+) -> None:
+    """Simulate the measured cells, check every target, and write page, charts and tables."""
     from benchmarks.side_by_side.analyse import analyse as analyse_cells
 
-    analyse_cells(read_cells(), out, gpu)
+    analyse_cells(source, profile, report, only)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
@@ -10,25 +11,28 @@ from pathlib import Path
 import pandas as pd
 
 from pcache.trace import read_trace
+from pcache.trace.slice import slice_trace
 from pcache.types import Trace
 
 __all__ = ["BLOCK_SIZE", "CELLS", "GPU_MODEL", "LARGEST_KV", "OPTIONS", "RESULTS", "Cell", "cell_trace",
            "read_cells", "trace_path", "write_cells"]  # fmt: skip
 
 RESULTS = Path(__file__).parents[2] / "reports" / "side-by-side"
-CELLS = RESULTS / "cells.csv"
+CELLS = "cells.csv"
 
 GPU_MODEL = "llama-3.1-8b"
 BLOCK_SIZE = 16
-LARGEST_KV = 500_000
+LARGEST_KV = 300_000
 """Tokens of the pool on the GPU, which every smaller capacity uses a part of."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One configuration. `kv` and `load` name the levels; `kv_tokens` and `time_scale` are what the
-    runs get. `study` is `cells`, `ladder` or `showcase`. `sustained_s` is how long the simulator
-    takes for the cell's requests when all are there at once."""
+    runs get. `study` is `cells` (every pair of levels), `grid` (the other combinations of them),
+    `ladder` or `showcase`. `sustained_s` is how long the simulator takes for the cell's requests when
+    all are there at once; `load` is that over the time their arrivals take. `busy_s` is the time of all
+    steps, in simulation. In ladder and showcase all policies get the pace of `none`."""
 
     name: str
     study: str
@@ -38,13 +42,15 @@ class Cell:
     load: float
     batching: str
     kv_tokens: int
+    requests: int
     time_scale: float
     sustained_s: float
+    busy_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """A part of a trace that serves a GPU for some seconds."""
+    """The part of a trace that cells take the first requests of."""
 
     file: str
     start_s: float | None
@@ -62,35 +68,40 @@ EXCERPTS = {
 
 
 def trace_path(name: str) -> Path:
-    """Where a study's trace lies: with the repository, or below PCACHE_TRACES."""
+    """Where a study's trace lies: with the repository, or below PCACHE_TRACES. FileNotFoundError."""
     file = EXCERPTS[name].file
     places = [Path(__file__).parents[2] / "traces", Path(os.environ.get("PCACHE_TRACES", "."))]
     found = [place / file for place in places if (place / file).is_file()]
     if not found:
-        raise SystemExit(f"no {file} in {places[0]}; name its directory in PCACHE_TRACES")
+        raise FileNotFoundError(f"no {file} in {places[0]}; name its directory in PCACHE_TRACES")
     return found[0]
 
 
-@lru_cache(maxsize=4)
-def cell_trace(name: str, time_scale: float) -> Trace:
-    """The excerpt of the trace `name`, arriving `time_scale` times as fast."""
+def cell_trace(name: str, time_scale: float, requests: int | None = None) -> Trace:
+    """The first requests (None: all) of the excerpt `name`, arriving `time_scale` times as fast."""
+    return slice_trace(_excerpt(name), limit=requests, time_scale=time_scale)
+
+
+@lru_cache(maxsize=len(EXCERPTS))
+def _excerpt(name: str) -> Trace:
     part = EXCERPTS[name]
-    return read_trace(
-        trace_path(name), start_s=part.start_s, limit=part.limit, time_scale=time_scale
-    )
+    return read_trace(trace_path(name), start_s=part.start_s, limit=part.limit)
 
 
 OPTIONS = {"block_size": BLOCK_SIZE, "slo_ttft": "1s"}
 """Of every run of both sides, beside what the cell says."""
 
 
-def write_cells(cells: list[Cell]) -> None:
-    """Write the table of cells."""
-    CELLS.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame([asdict(cell) for cell in cells]).to_csv(CELLS, index=False)
+def write_cells(cells: Sequence[Cell], place: Path = RESULTS) -> None:
+    """Write the table of cells to `place`."""
+    place.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame([asdict(cell) for cell in cells]).to_csv(place / CELLS, index=False)
 
 
-def read_cells() -> list[Cell]:
-    """The cells of the table, in its order."""
+def read_cells(place: Path = RESULTS) -> list[Cell]:
+    """The cells of the table in `place`, in its order. SystemExit where there is none."""
+    if not (place / CELLS).is_file():
+        raise SystemExit(f"no {CELLS} in {place}: `measure` puts the one it used there")
     names = [field.name for field in fields(Cell)]
-    return [Cell(*row) for row in pd.read_csv(CELLS)[names].itertuples(index=False, name=None)]
+    table = pd.read_csv(place / CELLS)[names]
+    return [Cell(*row) for row in table.itertuples(index=False, name=None)]

@@ -1,79 +1,97 @@
-"""Every cell on this GPU, each run `repeats` times, with one loaded model."""
+"""Every cell on this GPU, each run several times, with one loaded model."""
 
 from __future__ import annotations
 
-import json
-import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from benchmarks.jobs import Job, engine_settings, measure_jobs
 from benchmarks.side_by_side.cells import (
     GPU_MODEL,
     LARGEST_KV,
     OPTIONS,
     Cell,
     cell_trace,
+    read_cells,
     trace_path,
+    write_cells,
 )
+from benchmarks.side_by_side.frozen import Frozen, freeze, read_frozen, write_frozen
 
-__all__ = ["finished", "measure", "place"]
+__all__ = ["job_of", "measure"]
+
+WAVES = (("cells", "ladder", "showcase"), ("grid",))
+"""Studies that are measured before the next ones are begun."""
 
 
-def place(out: Path, cell: Cell, repeat: int) -> Path:
-    """Directory of one run."""
-    return out / cell.name / f"measured-{repeat}"
+SLOWER, EACH_RUN_S = 1.15, 1.0
+"""A run may take so many times its simulated steps, and so many seconds around them."""
 
 
-def finished(path: Path) -> bool:
-    """Whether the one run below `path` reached its end."""
-    return any(json.loads(f.read_text())["complete"] for f in path.glob("*/summary.json"))
+def job_of(cell: Cell) -> Job:
+    """What to run and to simulate for a cell."""
+    return Job(
+        cell.name,
+        partial(cell_trace, cell.trace, cell.time_scale, cell.requests),
+        trace_path(cell.trace).name,
+        cell.policy,
+        cell.kv_tokens,
+        SLOWER * cell.busy_s + EACH_RUN_S,
+        OPTIONS | {"batching": cell.batching},
+    )
 
 
 def measure(
-    cells: list[Cell], out: Path, *, repeats: int, seconds: float, device: str = "cuda"
+    cells: Sequence[Cell], out: Path, *, repeats: int, seconds: float, device: str = "cuda"
 ) -> bool:
-    """Measure what is not finished, all cells once before any is repeated; False if time ran out.
+    """Measure what is not finished; False if time ran out before all was.
 
-    A run that does not end within its own limit of seconds is left out, not cut.
-    """
-    from pcache.gpu.api import run
-    from pcache.gpu.run import EngineSettings, GpuBench, longest_context
-
-    began = time.monotonic()
-    todo = [
-        (repeat, cell)
-        for repeat in range(1, repeats + 1)
-        for cell in cells
-        if not finished(place(out, cell, repeat))
-    ]
-    if not todo:
-        return True
-    on_cpu = device == "cpu"
-    settings = EngineSettings(
-        model="tiny" if on_cpu else GPU_MODEL,
-        device=device,
-        dtype="fp32" if on_cpu else "bf16",
-        kernels="reference" if on_cpu else "triton",
-        graphs=not on_cpu,
-        skip_idle=True,
+    `design.json` and `cells.csv` go along with the runs. SystemExit on another GPU than the one that
+    the cells were designed for, and where OUT holds runs of another design."""
+    if device != "cpu":
+        frozen = _designed_for_this_gpu()
+        if read_frozen(out) not in (None, frozen):
+            raise SystemExit(f"{out} holds runs of another design: choose another directory")
+        write_frozen(frozen, out)
+    write_cells(read_cells(), out)
+    here = _with_traces(cells)
+    waves = [[job_of(cell) for cell in here if cell.study in studies] for studies in WAVES]
+    settings = engine_settings(device, GPU_MODEL)
+    complete = measure_jobs(
+        waves, out, settings, repeats=repeats, seconds=seconds, pool_tokens=LARGEST_KV
     )
-    longest = max(longest_context(cell_trace(cell.trace, 1.0)) for _, cell in todo)
-    bench = GpuBench(settings, longest, LARGEST_KV)
-    for number, (repeat, cell) in enumerate(todo):
-        if time.monotonic() - began > seconds:
-            return False
-        started = time.monotonic()
-        results = run(
-            cell_trace(cell.trace, cell.time_scale), cell.policy, settings=settings, bench=bench,
-            kv_tokens=cell.kv_tokens, batching=cell.batching, path=trace_path(cell.trace).name,
-            **OPTIONS,
-        )  # fmt: skip
-        results.write(place(out, cell, repeat))
-        row = results.summary.iloc[0]
-        print(
-            f"{number + 1}/{len(todo)} {cell.name} #{repeat}: hit {100 * row['hit_rate']:.2f} %, "
-            f"TTFT mean {row['ttft_mean_ms']:.1f} ms, {time.monotonic() - started:.1f} s",
-            flush=True,
+    return complete and len(here) == len(cells)
+
+
+def _with_traces(cells: Sequence[Cell]) -> list[Cell]:
+    """Cells whose trace is on this machine; a line for each trace that is not."""
+    missing = {}
+    for trace in {cell.trace for cell in cells}:
+        try:
+            trace_path(trace)
+        except FileNotFoundError as error:
+            missing[trace] = error
+    for trace, error in missing.items():
+        left_out = sum(cell.trace == trace for cell in cells)
+        print(f"{left_out} cells are left out: {error}", flush=True)
+    return [cell for cell in cells if cell.trace not in missing]
+
+
+def _designed_for_this_gpu() -> Frozen:
+    from pcache.gpu.device import current_gpu
+
+    known, frozen = current_gpu(), read_frozen()
+    here = "no known GPU" if known is None else known.name
+    if frozen is None or known is None or frozen.gpu != here:
+        designed = "nothing" if frozen is None else frozen.gpu
+        raise SystemExit(
+            f"the cells were designed for {designed}, here is {here}: their loads would not be what "
+            f"they say; run design --gpu {here}"
         )
-        if not results.complete:
-            return False
-    return True
+    if frozen != freeze(here):
+        raise SystemExit(
+            f"the profile {frozen.profile} has changed since the cells were designed: run design "
+            f"--gpu {here}"
+        )
+    return frozen

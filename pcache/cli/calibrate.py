@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import pandas as pd
 import typer
 
+from pcache.cli import engine_options as engine_option
 from pcache.cli.output import OutputFormat, emit, fail, progress
 from pcache.cli.trace import Format
 from pcache.cli.usage import INTERRUPTED
 from pcache.errors import PcacheError
 from pcache.gpu.extra import require
-from pcache.shapes import MODELS
 
 if TYPE_CHECKING:
     from pcache.cost.profile import Profile
@@ -22,22 +22,12 @@ __all__ = ["calibrate"]
 
 
 def calibrate(
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            help=f"Random weights of a shape ({', '.join(MODELS)}), a Hugging Face directory or a "
-            ".gguf file. Default: llama-3.1-8b, on a CPU tiny.",
-        ),
-    ] = None,
+    model: engine_option.Model = None,
     out: Annotated[Path, typer.Option("--out", help="The profile to write.")] = Path(
         "profile.json"
     ),
-    device: Annotated[str, typer.Option("--device", help="cuda, cuda:N or cpu.")] = "cuda",
-    dtype: Annotated[
-        str | None,
-        typer.Option("--dtype", help="bf16, fp16 or fp32. Default bf16, on a CPU fp32."),
-    ] = None,
+    device: engine_option.Device = "cuda",
+    dtype: engine_option.Dtype = None,
     block_size: Annotated[
         int, typer.Option("--block-size", help="Tokens a block: a power of two, 1 to 512.")
     ] = 16,
@@ -67,17 +57,9 @@ def calibrate(
             require("torch", "pcache calibrate")
             from pcache.gpu.calibrate import CalibrationSettings
             from pcache.gpu.calibrate import calibrate as measure
-            from pcache.gpu.run import EngineSettings
+            from pcache.gpu.run import usual_settings
 
-            on_cpu = device == "cpu"
-            engine = EngineSettings(
-                model=model or ("tiny" if on_cpu else "llama-3.1-8b"),
-                device=device,
-                dtype=dtype or ("fp32" if on_cpu else "bf16"),
-                kernels="reference" if on_cpu else "triton",
-                seed=seed,
-                graphs=not on_cpu,
-            )
+            engine = usual_settings(model, device, dtype, seed=seed)
             settings = CalibrationSettings(engine, block_size, token_budget, seed)
             with progress("calibrating", 1) as update:
                 profile = measure(settings, out, update)

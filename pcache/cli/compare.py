@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import pandas as pd
 import typer
 
+from pcache.cli import engine_options as engine_option
 from pcache.cli import policy_options as option
 from pcache.cli import trace as trace_option
+from pcache.cli.engine_options import ENGINE
 from pcache.cli.output import OutputFormat, emit, fail, progress
-from pcache.cli.run import ENGINE
 from pcache.cli.usage import INTERRUPTED
 from pcache.errors import DeviceError, PcacheError
 from pcache.gpu.extra import require
-from pcache.shapes import MODELS
 
 if TYPE_CHECKING:
     from pcache.side_by_side import Comparison
@@ -29,29 +29,10 @@ def compare(
         Path, typer.Option("--out", help="Directory of the runs of both sides and the page.")
     ],
     policy: option.Policy = "radix,hash,none",
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            help=f"Random weights of a shape ({', '.join(MODELS)}), a Hugging Face directory or a "
-            ".gguf file. Default: llama-3.1-8b, on a CPU tiny.",
-            rich_help_panel=ENGINE,
-        ),
-    ] = None,
-    device: Annotated[
-        str, typer.Option("--device", help="cuda, cuda:N or cpu.", rich_help_panel=ENGINE)
-    ] = "cuda",
-    dtype: Annotated[
-        str | None,
-        typer.Option(
-            "--dtype",
-            help="bf16, fp16 or fp32. Default bf16, on a CPU fp32.",
-            rich_help_panel=ENGINE,
-        ),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option("--seed", help="Of random weights and sampling.", rich_help_panel=ENGINE)
-    ] = 0,
+    model: engine_option.Model = None,
+    device: engine_option.Device = "cuda",
+    dtype: engine_option.Dtype = None,
+    seed: engine_option.Seed = 0,
     profile: Annotated[
         str | None,
         typer.Option(
@@ -69,14 +50,7 @@ def compare(
             rich_help_panel=ENGINE,
         ),
     ] = 1,
-    skip_idle: Annotated[
-        bool,
-        typer.Option(
-            "--skip-idle",
-            help="Set the clock forward instead of waiting while nothing runs.",
-            rich_help_panel=ENGINE,
-        ),
-    ] = False,
+    skip_idle: engine_option.SkipIdle = False,
     block_size: option.BlockSize = 16,
     evict: option.Evict = "lru",
     kv_tokens: option.KvTokens = None,
@@ -110,20 +84,11 @@ def compare(
     """
     try:
         require("torch", "pcache compare")
-        from pcache.gpu.run import EngineSettings
+        from pcache.gpu.run import usual_settings
         from pcache.side_by_side import compare as run_both
         from pcache.trace import read_trace
 
-        on_cpu = device == "cpu"
-        settings = EngineSettings(
-            model=model or ("tiny" if on_cpu else "llama-3.1-8b"),
-            device=device,
-            dtype=dtype or ("fp32" if on_cpu else "bf16"),
-            kernels="reference" if on_cpu else "triton",
-            seed=seed,
-            graphs=not on_cpu,
-            skip_idle=skip_idle,
-        )
+        settings = usual_settings(model, device, dtype, seed=seed, skip_idle=skip_idle)
         loaded = read_trace(
             trace,
             format=trace_format,

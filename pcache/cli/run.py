@@ -6,48 +6,30 @@ from typing import Annotated
 
 import typer
 
+from pcache.cli import engine_options as engine_option
 from pcache.cli import policy_options as option
 from pcache.cli import trace as trace_option
+from pcache.cli.engine_options import ENGINE
 from pcache.cli.output import OutputFormat, fail, progress
 from pcache.cli.usage import INTERRUPTED
 from pcache.errors import DeviceError, PcacheError
 from pcache.gpu.extra import require
-from pcache.shapes import MODELS
 
-__all__ = ["ENGINE", "run"]
-
-ENGINE = "Engine"
+__all__ = ["run"]
 
 
 def run(
     trace: trace_option.TraceFile,
     policy: option.Policy = "radix,hash,none",
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            help=f"Random weights of a shape ({', '.join(MODELS)}), a Hugging Face directory or a "
-            ".gguf file. Default: llama-3.1-8b, on a CPU tiny.",
-            rich_help_panel=ENGINE,
-        ),
-    ] = None,
+    model: engine_option.Model = None,
     weights: Annotated[
         str,
         typer.Option(
             "--weights", help="random (a named shape) or from the file.", rich_help_panel=ENGINE
         ),
     ] = "random",
-    device: Annotated[
-        str, typer.Option("--device", help="cuda, cuda:N or cpu.", rich_help_panel=ENGINE)
-    ] = "cuda",
-    dtype: Annotated[
-        str | None,
-        typer.Option(
-            "--dtype",
-            help="bf16, fp16 or fp32. Default bf16, on a CPU fp32.",
-            rich_help_panel=ENGINE,
-        ),
-    ] = None,
+    device: engine_option.Device = "cuda",
+    dtype: engine_option.Dtype = None,
     temperature: Annotated[
         float,
         typer.Option(
@@ -57,17 +39,8 @@ def run(
             rich_help_panel=ENGINE,
         ),
     ] = 0.0,
-    seed: Annotated[
-        int, typer.Option("--seed", help="Of random weights and sampling.", rich_help_panel=ENGINE)
-    ] = 0,
-    skip_idle: Annotated[
-        bool,
-        typer.Option(
-            "--skip-idle",
-            help="Set the clock forward instead of waiting while nothing runs.",
-            rich_help_panel=ENGINE,
-        ),
-    ] = False,
+    seed: engine_option.Seed = 0,
+    skip_idle: engine_option.SkipIdle = False,
     poison: Annotated[
         bool,
         typer.Option(
@@ -109,23 +82,20 @@ def run(
     try:
         require("torch", "pcache run")
         from pcache.gpu.api import run as run_on_device
-        from pcache.gpu.run import EngineSettings
+        from pcache.gpu.run import usual_settings
         from pcache.trace import read_trace
 
-        on_cpu = device == "cpu"
         if weights != "random":
             raise DeviceError(
                 f"--weights {weights!r}: only random is made up here; for real weights give their "
                 "directory or .gguf file to --model"
             )
-        settings = EngineSettings(
-            model=model or ("tiny" if on_cpu else "llama-3.1-8b"),
-            device=device,
-            dtype=dtype or ("fp32" if on_cpu else "bf16"),
-            kernels="reference" if on_cpu else "triton",
+        settings = usual_settings(
+            model,
+            device,
+            dtype,
             seed=seed,
             temperature=temperature,
-            graphs=not on_cpu,
             skip_idle=skip_idle,
             poison=poison,
         )

@@ -15,8 +15,8 @@ from pcache.cost.profile import Profile, fitted, write_profile
 from pcache.cost.shipped import profile_name
 from pcache.errors import ConfigError, DeviceError
 from pcache.gpu.calibration_grid import (
-    CONTEXT_SIZES,
     Limits,
+    context_sizes,
     designed_steps,
     drawn_steps,
     linear_sizes,
@@ -167,7 +167,7 @@ def _unmeasured(settings: CalibrationSettings, model: Model, limits: Limits) -> 
         measured=described | {"date": datetime.now(UTC).date().isoformat()},
         sizes=limits.sizes,
         linear_sizes=tuple(linear_sizes(limits)),
-        context_sizes=CONTEXT_SIZES,
+        context_sizes=context_sizes(limits),
         points=[],
         loop=[],
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import islice, pairwise, product
 
 import numpy as np
 
@@ -17,10 +17,9 @@ from pcache.cost.points import StepShape
 from pcache.cost.profile import EngineSizes
 from pcache.cost.profiled import PADDING
 
-__all__ = ["CONTEXT_SIZES", "Limits", "designed_steps", "drawn_steps", "linear_sizes"]
+__all__ = ["Limits", "context_sizes", "designed_steps", "drawn_steps", "linear_sizes"]
 
-CONTEXT_SIZES = (0, 2048, 8192, 32768, 131072, 524288)
-"""KV tokens read by decodes, between which the time of reading them is interpolated."""
+_CONTEXT_SIZES = (0, 2048, 8192, 32768, 131072, 524288)
 
 _SHORT = 32
 """Context of decodes that are not to cost anything by their context."""
@@ -47,6 +46,14 @@ class Limits:
         )
 
 
+def context_sizes(limits: Limits) -> tuple[int, ...]:
+    """KV tokens read by decodes, between which the time of reading them is interpolated.
+
+    The last slope goes on for ever, so an interval that measured steps hardly reach into is none."""
+    reached = (b for a, b in pairwise(_CONTEXT_SIZES[1:]) if 2 * a < limits.kv_tokens)
+    return *_CONTEXT_SIZES[:2], *reached
+
+
 def linear_sizes(limits: Limits) -> list[int]:
     """Padded sizes at which the time of the linear layers is measured, ascending."""
     graphs, sizes = limits.sizes, {PADDING, *_eager_sizes(limits)}
@@ -56,10 +63,11 @@ def linear_sizes(limits: Limits) -> list[int]:
 
 
 def _eager_sizes(limits: Limits) -> list[int]:
-    """Sizes that no graph holds, a fifth apart, up to the largest step."""
+    """Sizes that no graph holds, a fifth apart, up to the largest step; the last ones no closer than a
+    tenth, since beyond them their slope goes on."""
     sizes = []
     size = max(limits.sizes.extend_tokens, default=0) + PADDING
-    while size < limits.max_step_tokens:
+    while 1.1 * size < limits.max_step_tokens:
         sizes.append(size)
         size = max(size + PADDING, round(size * 1.2 / PADDING) * PADDING)
     return [*sizes, limits.max_step_tokens // PADDING * PADDING]

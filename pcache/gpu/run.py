@@ -37,7 +37,7 @@ from pcache.types import Trace
 
 __all__ = [
     "EngineSettings", "GpuBench", "Served", "hardware", "load_model", "longest_context",
-    "memory_tokens", "threads_for",
+    "memory_tokens", "threads_for", "usual_settings",
 ]  # fmt: skip
 
 MEMORY_SHARE = 0.9
@@ -65,6 +65,21 @@ class EngineSettings:
     graphs: bool = True
     skip_idle: bool = False
     poison: bool = False
+
+
+def usual_settings(
+    model: str | None, device: str, dtype: str | None = None, **others: Any
+) -> EngineSettings:
+    """What is usual on this device where nothing is given; `others` are more fields of the settings."""
+    on_cpu = device == "cpu"
+    return EngineSettings(
+        model=model or ("tiny" if on_cpu else "llama-3.1-8b"),
+        device=device,
+        dtype=dtype or ("fp32" if on_cpu else "bf16"),
+        kernels="reference" if on_cpu else "triton",
+        graphs=not on_cpu,
+        **others,
+    )
 
 
 def load_model(settings: EngineSettings, max_context_tokens: int) -> Model:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pcache.report.pairs import COMPARED, Pair
 from pcache.report.runs import Run, name_of, setting
+from pcache.report.series import queue_growth
 from pcache.report.units import (
     count_text,
     duration_text,
@@ -21,11 +22,12 @@ GIB = 2**30
 NAMED_VALUES = 3
 
 _WORLD_SENTENCES = {
-    "simulated": "A cost model says how long each step takes; no GPU was involved.",
+    "simulated": "A cost model says how long each step takes; nothing was run on a device.",
     "measured": "Every step ran on a real GPU and was timed.",
     "replayed": "The cache alone, one request after another, without a clock: hit rates, but no "
     "latencies.",
 }
+_ON_A_CPU = "Every step ran on a CPU, no GPU was used, and was timed there."
 _BATCHING = {
     "static": "static batching",
     "continuous": "continuous batching",
@@ -53,7 +55,7 @@ def facts(runs: Sequence[Run]) -> list[Fact]:
         fact("Requests", _requests, _prompt_tokens),
         fact("KV capacity", _capacity, _capacity_bytes),
         fact("Model", lambda run: name_of(run.config.get("model"))),
-        fact("GPU", lambda run: name_of(run.config.get("gpu"))),
+        fact("Device", lambda run: name_of(run.config.get("gpu"))),
         fact("Latency from", lambda run: run.summary.get("latency_source") or "no clock"),
         fact("Scheduler", _scheduler, _scheduler_limits),
         fact("Targets", _targets),
@@ -64,7 +66,11 @@ def facts(runs: Sequence[Run]) -> list[Fact]:
 def world_sentences(runs: Sequence[Run]) -> dict[str, str]:
     """For each world in the report, where its numbers come from."""
     present = {run.world for run in runs}
-    return {world: text for world, text in _WORLD_SENTENCES.items() if world in present}
+    sentences = {world: text for world, text in _WORLD_SENTENCES.items() if world in present}
+    devices = {run.device for run in runs if run.world == "measured"}
+    if "CPU" in devices:
+        sentences["measured"] = _ON_A_CPU if devices == {"CPU"} else f"Some runs: {_ON_A_CPU}"
+    return sentences
 
 
 def findings(runs: Sequence[Run], pairs: Sequence[Pair]) -> list[str]:
@@ -90,6 +96,13 @@ def warnings(runs: Sequence[Run]) -> list[str]:
             found.append(
                 f"{run.name} was interrupted after {summary['requests_finished']:,} of "
                 f"{plural(total, 'request')}; its numbers cover only what it reached."
+            )
+        if (growth := queue_growth(run)) is not None:
+            queue = ", ".join(f"{num:.3g}" for num in growth)
+            found.append(
+                f"{run.name} is overloaded, its queue grows through the run: in the four quarters of "
+                f"the arrivals {queue} requests were waiting for their first token on average. Its "
+                "TTFT is mostly queue, and would be longer with a longer trace."
             )
         if summary["requests_rejected"]:
             found.append(

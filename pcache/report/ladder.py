@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pcache.report.runs import Run, name_of, setting
+from pcache.report.runs import Run, configuration, name_of, setting
 
 __all__ = ["Rung", "find_ladder"]
 
@@ -25,28 +25,41 @@ _CACHES = ("hash", "radix")
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One step: its title, and the run that stands on it in each world that has one."""
+    """One step: its title, and the runs that stand on it in each world that has some."""
 
     position: int
     title: str
-    runs: dict[str, Run]
+    runs: dict[str, list[Run]]
 
     @property
     def uses_cache(self) -> bool:
         return self.position >= NUM_UNCACHED_RUNGS
 
+    def repeats(self, world: str, field: str) -> list[float]:
+        """A summary's number in every run of one world that has it."""
+        values = (run.summary.get(field) for run in self.runs.get(world, []))
+        return [float(value) for value in values if value is not None]
+
+    def value(self, world: str, field: str) -> float | None:
+        """Mean of the repeats; None where there is none."""
+        repeats = self.repeats(world, field)
+        return sum(repeats) / len(repeats) if repeats else None
+
 
 def find_ladder(runs: Sequence[Run]) -> list[Rung]:
     """The longest ladder among the runs, lowest rung first; empty if it has fewer than two rungs.
 
-    Prefix caching is one rung a policy. Where several runs fit a rung, the first one stands there.
+    Prefix caching is one rung a policy. Runs of one configuration and world are repeats, and stand on
+    a rung together; where several configurations fit, the first one stands there.
     """
     groups: dict[tuple[str, ...], dict[int, Rung]] = {}
     for run in runs:
         place = _place(run)
         if place is not None and run.summary.get("ttft_mean_ms") is not None:
             rung = groups.setdefault(_surroundings(run), {}).setdefault(place[0], Rung(*place, {}))
-            rung.runs.setdefault(run.world, run)
+            repeats = rung.runs.setdefault(run.world, [])
+            if not repeats or configuration(repeats[0].config) == configuration(run.config):
+                repeats.append(run)
     climbable = [
         [rungs[position] for position in sorted(rungs)]
         for rungs in groups.values()

@@ -140,6 +140,6 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 def _settings(runs: Sequence[Run]) -> dict[str, list[str]]:
     """Dotted setting to its text in every run."""
-    flat = [_flat(run.config) for run in runs]
+    flat = [_flat({k: v for k, v in run.config.items() if k != "place"}) for run in runs]
     keys = dict.fromkeys(key for settings in flat for key in settings)
     return {key: [settings.get(key, "–") for settings in flat] for key in keys}

@@ -21,6 +21,7 @@ __all__ = [
     "COMPARED",
     "Compared",
     "Pair",
+    "device_word",
     "find_pairs",
     "repeats_text",
     "side_by_side",
@@ -88,6 +89,11 @@ class Pair:
         repeats = self.repeats(field)
         return sum(repeats) / len(repeats) if repeats else None
 
+    def extremes(self, field: str) -> tuple[float, float] | None:
+        """Least and most of the measured repeats; None where there are not several."""
+        repeats = self.repeats(field)
+        return (min(repeats), max(repeats)) if len(repeats) > 1 else None
+
     def difference(self, compared: Compared, value: float | None = None) -> float | None:
         """Simulated (or `value`) − measured: in points for shares, in % of measured otherwise."""
         predicted = self.predicted(compared.field) if value is None else value
@@ -136,6 +142,12 @@ def side_by_side(pairs: Sequence[Pair]) -> pd.DataFrame:
                 "num_measured": len(pair.measured),
             })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def device_word(pairs: Sequence[Pair]) -> str:
+    """`GPU` or `CPU`, where the pairs were measured; `measured` where on both."""
+    devices = {run.device for pair in pairs for run in pair.measured}
+    return devices.pop() if len(devices) == 1 else "measured"
 
 
 def repeats_text(pairs: Sequence[Pair]) -> str:

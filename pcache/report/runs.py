@@ -34,7 +34,8 @@ __all__ = [
 
 SCHEDULER_RULES = ("batching", "order", "token_budget", "max_running", "overlap")
 """What of the scheduler decides results. Pairs may differ in anything else it notes."""
-WORLD_SUFFIXES = {"simulated": " · sim", "measured": " · GPU", "replayed": " · replay"}
+WORLD_SUFFIXES = {"simulated": " · sim", "replayed": " · replay"}
+"""Behind the names of runs; measured ones have their device there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,11 @@ class Run:
     @property
     def world(self) -> str:
         return str(self.summary["world"])
+
+    @property
+    def device(self) -> str:
+        """What a measured run was measured on: GPU or CPU."""
+        return _device(self.config)
 
     @property
     def complete(self) -> bool:
@@ -102,7 +108,8 @@ def load_runs(paths: Sequence[Path]) -> list[Run]:
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
-    """Run directories in the order given; a parent stands for its runs one or two levels below."""
+    """Run directories in the order given; a parent stands for its runs one or two levels below, in
+    the order in which their command ran them."""
     found: dict[Path, Path] = {}
     for path in paths:
         levels = ("summary.json", "*/summary.json", "*/*/summary.json")
@@ -112,9 +119,27 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
             raise RunDirectoryError(
                 f"{path}: {problem}; give a directory that simulate, run or replay wrote with --out"
             )
-        for summary in below:
+        for summary in sorted(below, key=_place):
             found.setdefault(summary.parent.resolve(), summary.parent)
     return list(found.values())
+
+
+def _place(summary: Path) -> tuple[Path, int, Path]:
+    """Sorts runs by their parent, then by their place in it, where config.json knows it."""
+    try:
+        config = json.loads((summary.parent / "config.json").read_text(encoding="utf-8"))
+        place = int(config.get("place", 0))
+    except (OSError, ValueError, TypeError, AttributeError):  # told when the run is read
+        place = 0
+    return summary.parent.parent, place, summary.parent
+
+
+def _device(config: dict[str, Any]) -> str:
+    return "CPU" if name_of(config.get("gpu")) == "CPU" else "GPU"
+
+
+def _suffix(directory: RunDirectory) -> str:
+    return WORLD_SUFFIXES.get(directory.summary["world"], f" · {_device(directory.config)}")
 
 
 def setting(config: dict[str, Any], dotted: str) -> Any:
@@ -190,7 +215,7 @@ def _capacity(kv_tokens: int | None) -> str:
 def _distinct_names(directories: list[RunDirectory]) -> list[str]:
     """Labels; with the world wherever the report holds several, and with whatever else differs."""
     names = [str(directory.summary["label"]) for directory in directories]
-    worlds = [WORLD_SUFFIXES[directory.summary["world"]] for directory in directories]
+    worlds = [_suffix(directory) for directory in directories]
     if len(set(worlds)) > 1:
         names = [name + world for name, world in zip(names, worlds, strict=True)]
     for describe in _distinguishers():

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pcache.report.runs import Run
+from pcache.rundir import REJECTED
 from pcache.types import F8, I8, Bool
 
 __all__ = [
@@ -19,11 +20,14 @@ __all__ = [
     "hit_rate_over_requests",
     "hit_rate_over_time",
     "kv_over_time",
+    "queue_growth",
 ]
 
 HIT_SLICES = 60
 STEP_SLICES = 240
 FEWEST_REQUESTS_A_SLICE = 20
+FEWEST_WAITING = 4.0
+"""On average in the last quarter of the arrivals; a shorter queue is no overload."""
 
 
 def hit_rate_over_time(run: Run) -> pd.DataFrame | None:
@@ -64,6 +68,27 @@ def kv_over_time(run: Run) -> pd.DataFrame | None:
         )
     }  # fmt: skip
     return pd.DataFrame({"seconds": (edges[1:] + edges[:-1]) / 2e9, **series})
+
+
+def queue_growth(run: Run) -> F8 | None:
+    """Requests waiting for their first token, on average in each quarter of the arrivals' span, if the
+    run is overloaded: more in every quarter than before, and in the last one twice the mean of the
+    first half and at least FEWEST_WAITING. None if it is not, has no clock, or was interrupted."""
+    requests = run.requests
+    if not run.complete or "first_token_at_ns" not in requests or len(requests) < 2:
+        return None
+    arrived = requests["arrival_ns"].to_numpy(np.int64)
+    edges = np.linspace(arrived.min(), arrived.max(), 5)
+    if edges[0] == edges[-1]:
+        return None
+    first = requests["first_token_at_ns"].to_numpy(np.float64)
+    served = np.where(
+        first >= 0, first, np.where(requests["cached_tokens"] == REJECTED, arrived, np.inf)
+    )
+    waits = np.minimum(served, edges[1:, None]) - np.maximum(arrived, edges[:-1, None])
+    waiting = np.maximum(waits, 0).sum(axis=1) / np.diff(edges)
+    grows = (np.diff(waiting) > 0).all() and waiting[3] >= 2 * waiting[:2].mean()
+    return np.asarray(waiting) if grows and waiting[3] >= FEWEST_WAITING else None
 
 
 def _sliced_hit_rate(counted: pd.DataFrame, position: F8) -> tuple[F8, F8]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pcache.metrics import MISS_CAUSES
-from pcache.report.pairs import COMPARED, Compared, Pair, side_by_side
+from pcache.report.pairs import COMPARED, Compared, Pair, device_word, side_by_side
 from pcache.report.runs import Run
 from pcache.report.series import hit_rate_over_requests, hit_rate_over_time, kv_over_time
 from pcache.report.units import MISSING, aligned, difference_text
@@ -48,7 +48,8 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """`mark` is "best", or "far" where simulated and measured are not close, or nothing."""
+    """`mark` is "best", or "far" where simulated and measured are not close, or "text" for words, or
+    nothing."""
 
     text: str
     mark: str = ""
@@ -200,7 +201,7 @@ def pair_table(pairs: Sequence[Pair]) -> Table:
         Row(pair.name, pair.measured[0], [column[row] for column in cells], not pair.complete)
         for row, pair in enumerate(pairs)
     ]
-    return Table(groups, ["sim", "GPU", "diff"] * len(groups), rows)
+    return Table(groups, ["sim", device_word(pairs), "diff"] * len(groups), rows)
 
 
 def _difference(pair: Pair, compared: Compared) -> Cell:

@@ -7,6 +7,7 @@ same, byte for byte; any difference is a bug in the seam between scheduler and e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,10 +65,12 @@ def replay_instants(
     cache_config: CacheConfig,
     scheduler_config: SchedulerConfig,
     instants: I8,
+    on_launch: Callable[[Scheduler], None] | None = None,
 ) -> Replayed:
     """Carry out the loop's actions at the recorded instants, int64 [n, 2] of action and nanoseconds.
 
-    Ends with the record, or before the first action that the loop would not have taken.
+    Ends with the record, or before the first action that the loop would not have taken. `on_launch` is
+    called after each launch, when the other plan slot holds the step.
     """
     margin = most_events_a_step(trace, cache_config, scheduler_config)
     s = make_scheduler(scheduler_config, cache_config, trace, forest, log_rows=margin)
@@ -78,6 +81,8 @@ def replay_instants(
             break
         with eviction_failures(s.cache):
             _carry_out(s, action, at_ns)
+        if action == LAUNCH and on_launch is not None:
+            on_launch(s)
         # As in the engine after each action: adjoining runs of blocks are joined up to here only.
         events.append(drain(s.cache.log))
         num_actions += 1

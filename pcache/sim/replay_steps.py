@@ -12,12 +12,12 @@ from pcache.errors import ConfigError, RunDirectoryError
 from pcache.prefixes import PrefixForest, build_forest
 from pcache.provenance import describe_trace
 from pcache.recording import read_recording
-from pcache.rundir import read_run
+from pcache.rundir import RunDirectory, read_run
 from pcache.scheduler.state import SchedulerConfig
 from pcache.sim.parity import first_difference, replay_instants
 from pcache.types import Trace
 
-__all__ = ["Verdict", "replay_steps"]
+__all__ = ["Verdict", "recorded_rules", "replay_steps"]
 
 _SAME_TRACE = {
     "sha256": "of another trace",
@@ -61,21 +61,29 @@ def _runs(path: Path) -> Sequence[Path]:
 def _replay(trace: Trace, forest: PrefixForest, path: Path) -> Verdict:
     run = read_run(path)
     events, instants = read_recording(path)
-    _check_trace(trace, path, run.config)
+    cache, rules = recorded_rules(trace, run)
+    replayed = replay_instants(trace, forest, cache, rules, instants)
+    difference = first_difference(trace, events, instants, replayed)
+    if difference is None:
+        assert replayed.events.tobytes() == events.tobytes(), "no difference, yet other bytes"
+    return Verdict(path, str(run.summary["label"]), len(events), len(instants), difference)
+
+
+def recorded_rules(trace: Trace, run: RunDirectory) -> tuple[CacheConfig, SchedulerConfig]:
+    """Cache and scheduler of a recorded run, once it is certain that it was of this trace.
+
+    Raises RunDirectoryError for a record that lacks them, ConfigError for another trace.
+    """
+    _check_trace(trace, run.path, run.config)
     try:
         policy = run.config["policy"]
         cache = CacheConfig(
             policy["index"], policy["block_size_tokens"], run.config["capacity"]["kv_tokens"],
             policy["eviction"], policy["append_unkeyed"],
         )  # fmt: skip
-        rules = SchedulerConfig(**run.config["scheduler"])
+        return cache, SchedulerConfig(**run.config["scheduler"])
     except (KeyError, TypeError) as error:
-        raise RunDirectoryError(f"{path}: config.json lacks {error}; run it again") from error
-    replayed = replay_instants(trace, forest, cache, rules, instants)
-    difference = first_difference(trace, events, instants, replayed)
-    if difference is None:
-        assert replayed.events.tobytes() == events.tobytes(), "no difference, yet other bytes"
-    return Verdict(path, str(run.summary["label"]), len(events), len(instants), difference)
+        raise RunDirectoryError(f"{run.path}: config.json lacks {error}; run it again") from error
 
 
 def _check_trace(trace: Trace, path: Path, config: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,13 @@ from pcache.cost.points import CLASSES
 from pcache.cost.profile import EngineSizes, read_profile
 from pcache.errors import DeviceError
 from pcache.gpu import calibrate as calibration
-from pcache.gpu.calibration_grid import Limits, designed_steps, drawn_steps, linear_sizes
+from pcache.gpu.calibration_grid import (
+    Limits,
+    context_sizes,
+    designed_steps,
+    drawn_steps,
+    linear_sizes,
+)
 from pcache.gpu.layouts import GraphBuckets, Layouts
 from pcache.gpu.runner import Runner
 
@@ -119,4 +125,8 @@ def test_a_small_machine_gets_a_smaller_grid() -> None:
     small = Limits(8, 256, 512, 2000, 16, EngineSizes())
     assert all(small.allow(shape) for shape in designed_steps(small))
     assert linear_sizes(small)[-1] == 256
+    assert all(1.1 * a < b for a, b in pairwise(linear_sizes(small)[-3:]))
+    assert context_sizes(small) == (0, 2048)
+    assert context_sizes(replace(small, kv_tokens=16384)) == (0, 2048, 8192)
+    assert context_sizes(replace(small, kv_tokens=470_000))[-2:] == (131_072, 524_288)
     assert len(drawn_steps(small, 3, 0)) == 9, "no graphs, so no short extends"

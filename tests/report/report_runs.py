@@ -33,6 +33,7 @@ class Recipe:
     strength: float = 0.9
     world: str = "simulated"
     batching: str = "chunked"
+    token_budget: int = 8192
     num_requests: int = 400
     num_steps: int = 2000
     requests_per_s: float = 4.0
@@ -43,6 +44,7 @@ class Recipe:
     num_warm_up: int = 0
     slowdown: float = 1.0
     ceiling: bool = True
+    device: str = "h100"
 
 
 def prompts(recipe: Recipe) -> tuple[Any, Any, Any, Any]:
@@ -163,10 +165,10 @@ def config_of(recipe: Recipe) -> dict[str, Any]:
             "kv_bytes": recipe.kv_tokens and recipe.kv_tokens * 131_072,
         },
         "model": "llama-3.1-8b" if clock else None,
-        "gpu": "h100" if clock else None,
+        "gpu": recipe.device if clock else None,
         "latency_source": latency,
         "scheduler": {
-            "batching": recipe.batching, "order": "fcfs", "token_budget": 8192,
+            "batching": recipe.batching, "order": "fcfs", "token_budget": recipe.token_budget,
             "max_running": 256, "overlap": 1,
         } if clock else None,
         "slo": {"ttft_ms": 2000.0, "tpot_ms": None},

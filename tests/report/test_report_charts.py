@@ -38,11 +38,17 @@ ODD = [
     replace(HASH, label="rejected", all_rejected=True, ceiling=False),
     replace(RADIX, label="unlimited", kv_tokens=None, ceiling=False),
 ]
+STEEP = [
+    replace(recipe, world=world, slowdown=slow * (60 if recipe.batching == "static" else 1))
+    for recipe in (*LADDER[:3], replace(RADIX, num_requests=80))
+    for world, slow in (("simulated", 1.0), ("measured", 1.1), ("measured", 1.2))
+]
 CASES = {
     "one": [RADIX],
     "ladder": list(LADDER),
     "twelve": [*MANY, HASH, NONE],
     "both worlds": BOTH,
+    "steep": STEEP,
     "odd": ODD,
     "replayed": [replace(RADIX, world="replayed"), replace(HASH, world="replayed")],
     "rejected": [replace(RADIX, all_rejected=True, ceiling=False)],
@@ -54,6 +60,7 @@ EXPECTED = {
     "one": TIMED,
     "ladder": TIMED | {"ladder"},
     "twelve": TIMED | {"ladder"},
+    "steep": TIMED | {"ladder"} | PAIRED,
     "both worlds": TIMED | {"ladder"} | PAIRED,
     "odd": TIMED,
     "replayed": ALWAYS,
@@ -106,6 +113,17 @@ def test_labels_are_inside_and_do_not_overlap(tmp_path: Path, case: str) -> None
                 assert inside.contains(box.x1, box.y1), (chart.name, words)
             for (one, box), (other, beside) in combinations(boxes, 2):
                 assert not box.padded(-1).overlaps(beside.padded(-1)), (chart.name, one, other)
+
+
+def test_one_value_that_dwarfs_the_others_makes_the_axis_logarithmic(tmp_path: Path) -> None:
+    with matplotlib.rc_context(STYLE):
+        steep = {chart.name: chart for chart in charts_of(tmp_path / "steep", STEEP)}
+        flat = {chart.name: chart for chart in charts_of(tmp_path / "flat", BOTH)}
+    for name in ("ladder", "side_by_side"):
+        assert "logarithmic" in steep[name].reading
+        assert "log" in {axes.get_xscale() for axes in steep[name].figure.axes}
+        assert "logarithmic" not in flat[name].reading
+    assert "spans its repeats" in steep["ladder"].reading
 
 
 def test_many_requests_become_densities(tmp_path: Path) -> None:

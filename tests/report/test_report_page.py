@@ -92,7 +92,8 @@ def test_it_says_what_was_run_and_where_latency_comes_from(page: Path) -> None:
     text = words_of(page)
     for words in (
         "Chat <& agents>", "conversation", "400 k tokens", "48.8 GiB", "llama-3.1-8b", "h100",
-        "roofline h100 × llama-3.1-8b", "no GPU was involved", "measured on GPU NVIDIA H100 80GB",
+        "roofline h100 × llama-3.1-8b", "nothing was run on a device",
+        "Every step ran on a real GPU", "measured on GPU NVIDIA H100 80GB",
         "chunked prefill, fcfs", "TTFT ≤ 2 s", *GLOSSARY,
     ):  # fmt: skip
         assert words in text
@@ -128,6 +129,25 @@ def test_what_is_less_than_it_seems_is_flagged(tmp_path: Path) -> None:
     assert "hash/16 rejected 60 requests" in text
     assert "different traces" in text
     assert "serves" not in text  # no finding rests on an interrupted run
+
+
+def test_a_run_on_a_cpu_does_not_read_like_one_on_a_gpu(tmp_path: Path) -> None:
+    measured = replace(RADIX, world="measured", device="CPU")
+    text = words_of(written(tmp_path, RADIX, measured))
+    assert "Every step ran on a CPU, no GPU was used" in text
+    assert "real GPU" not in text
+    assert "radix/1 · CPU" in text
+    assert " · GPU" not in text
+
+
+def test_an_overloaded_run_is_flagged_with_its_queue(tmp_path: Path) -> None:
+    calm = replace(RADIX, requests_per_s=1.0)
+    text = words_of(written(tmp_path, calm, replace(NONE, requests_per_s=20.0, slowdown=4.0)))
+    (sentence,) = re.findall(r"(\S+) is overloaded, .* arrivals ([\d., ]+) requests were", text)
+    assert sentence[0] == "none"
+    queue = [float(number) for number in sentence[1].split(", ")]
+    assert queue == sorted(queue)
+    assert len(queue) == 4
 
 
 def test_a_replay_shows_no_latency(tmp_path: Path) -> None:

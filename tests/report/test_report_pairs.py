@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from report_runs import HASH, LADDER, NONE, RADIX, Recipe, make_run
 
-from pcache.report.figures.pair_scatter import matched_ttft
+from pcache.report.figures.pair_scatter import matched_ttft, repeated_ttft
 from pcache.report.figures.pair_steps import residuals, step_medians
 from pcache.report.ladder import find_ladder
 from pcache.report.pairs import COMPARED, find_pairs, side_by_side
@@ -69,6 +69,8 @@ def test_requests_are_matched_by_name_not_by_place(tmp_path: Path) -> None:
     simulated, measured = loaded(tmp_path, RADIX, MEASURED)
     (pair,) = find_pairs([simulated, measured])
     took, predicted = matched_ttft(pair)
+    row = repeated_ttft(replace(pair, measured=(measured, measured)))
+    assert (row["lowest"] == row["highest"]).all()
     shuffled = replace(simulated, counted=simulated.counted.sample(frac=1, random_state=1))
     again = matched_ttft(replace(pair, simulated=shuffled))
     assert np.array_equal(np.stack([took, predicted]), np.stack(again))
@@ -103,9 +105,20 @@ def test_the_ladder_has_its_rungs_in_order_in_both_worlds(tmp_path: Path) -> Non
         "static batching", "continuous batching", "chunked prefill",
         "prefix caching (hash, 16 tokens a block)", "prefix caching (radix, 1 token a block)",
     ]  # fmt: skip
+    assert [len(rung.runs["simulated"]) for rung in rungs] == 5 * [1]
     assert [sorted(rung.runs) for rung in rungs] == 2 * [["measured", "simulated"]] + 3 * [
         ["simulated"]
     ]
+
+
+def test_repeats_stand_on_a_rung_together(tmp_path: Path) -> None:
+    repeats = [replace(LADDER[0], world="measured", slowdown=slow) for slow in (1.0, 1.4)]
+    other = replace(repeats[0], token_budget=512)
+    rungs = find_ladder(loaded(tmp_path, *repeats, other, *LADDER))
+    values = rungs[0].repeats("measured", "ttft_mean_ms")
+    assert len(values) == 2
+    assert rungs[0].value("measured", "ttft_mean_ms") == pytest.approx(np.mean(values))
+    assert rungs[1].value("measured", "ttft_mean_ms") is None
 
 
 def test_two_cache_policies_alone_are_no_ladder(tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from report_runs import HASH, NONE, RADIX, Recipe, make_run
 
+import pcache
 from pcache.errors import RunDirectoryError
 from pcache.report.runs import Run, find_runs, load_runs
 from pcache.report.style import COLORS, NO_CACHE_COLOR
 
+TRACE = Path(__file__).parents[2] / "traces" / "radix-figure.jsonl"
 SMALL = {"num_requests": 30, "num_steps": 60}
 
 
@@ -28,6 +30,12 @@ def test_a_parent_stands_for_its_runs_and_a_run_named_twice_counts_once(tmp_path
     assert find_runs([tmp_path / "deep"]) == [a, b]
     assert find_runs([tmp_path]) == [a, b]
     assert find_runs([b, tmp_path]) == [b, a]
+
+
+def test_runs_of_a_parent_keep_the_order_of_their_command(tmp_path: Path) -> None:
+    runs = pcache.replay(TRACE, "radix,none,hash,exact").write(tmp_path)
+    assert [path.name for path in runs] != sorted(path.name for path in runs)
+    assert find_runs([tmp_path]) == runs
 
 
 def test_nothing_there_is_an_error_that_says_so(tmp_path: Path) -> None:

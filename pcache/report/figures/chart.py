@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from pcache.report.units import count_text, duration_text
 from pcache.types import F8
 
 __all__ = [
     "Chart",
+    "bar_axis",
     "count_axis",
     "duration_axis",
     "legend_beside",
@@ -73,6 +74,27 @@ def duration_axis(axis: Any, values: Sequence[F8], *, most_ticks: int = 9) -> tu
     axis.set_major_formatter(FuncFormatter(lambda value, _: duration_text(value)))
     limit(*limits)
     return limits
+
+
+def bar_axis(axis: Any, values: Sequence[float], *, label_share: float = 0.38) -> float:
+    """Scale the axis along which bars with labels behind them lie; returns where the bars begin.
+
+    Logarithmic where the largest value is more than LOG_FROM times the smallest above 0, since bars
+    would vanish otherwise; bars then begin below the smallest value, and only ratios can be read.
+    `label_share` of the longest bar's length stays free for its label.
+    """
+    known = [value for value in values if value > 0]
+    most, least = max(known, default=1.0), min(known, default=1.0)
+    if most / least <= LOG_FROM:
+        axis.axes.set_xlim(0, most * (1 + label_share))
+        axis.set_major_locator(MaxNLocator(4))
+        return 0.0
+    left = least / 2
+    axis.axes.set_xscale("log")
+    axis.axes.set_xlim(left, most * (most / left) ** label_share)
+    axis.set_major_locator(LogLocator(10, numticks=4))
+    axis.set_minor_locator(NullLocator())
+    return left
 
 
 def ticks_in_panel(num_panels: int) -> int:

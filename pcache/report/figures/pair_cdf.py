@@ -50,7 +50,7 @@ def draw(pairs: Sequence[Pair]) -> Chart | None:
     ]
     figure.legend(handles, ["simulated", "measured"], loc="outside upper right", ncols=2)
     reading = (
-        "The dashed line is the prediction, the solid one the GPU"
+        "The dashed line is the prediction, the solid one the measurement"
         f"{', one for each repeat' if any(len(pair.measured) > 1 for pair in shown) else ''}. "
         "A horizontal gap between them is an error in TTFT for that share of requests."
     )

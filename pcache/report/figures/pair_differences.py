@@ -38,7 +38,7 @@ def draw(pairs: Sequence[Pair]) -> Chart | None:
         f"±{CLOSE_POINTS:g} percentage points for the hit rate."
     )
     if any(len(pair.measured) > 1 for pair in pairs):
-        reading += " A short bar around 0 spans the repeats on the GPU: no model can be closer."
+        reading += " A short bar around 0 spans the measured repeats: no model can be closer."
     return Chart("differences", "Where the simulator is wrong", reading, figure)
 
 

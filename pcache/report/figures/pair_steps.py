@@ -27,13 +27,16 @@ NAMES = ["0", "1+", "64+", "256+", "1k+", "2k+", "4k+", "8k+"]
 FEWEST_STEPS = 3
 
 
-def step_medians(run: Run) -> pd.DataFrame | None:
-    """Median and 10th to 90th percentile of step time in ms, a row for each class of EDGES."""
-    if run.steps is None:
+def step_medians(*repeats: Run) -> pd.DataFrame | None:
+    """Median and 10th to 90th percentile of step time in ms over all repeats of a run, a row for each
+    class of EDGES."""
+    known = [run.steps for run in repeats if run.steps is not None]
+    if not known:
         return None
-    work = run.steps["prefill_tokens"].to_numpy(np.float64)
+    steps = pd.concat(known, ignore_index=True)
+    work = steps["prefill_tokens"].to_numpy(np.float64)
     group = np.searchsorted(EDGES, work, side="right") - 1
-    milliseconds = (run.steps["duration_ns"] / 1e6).groupby(group)
+    milliseconds = (steps["duration_ns"] / 1e6).groupby(group)
     enough = milliseconds.size() >= FEWEST_STEPS
     if not enough.any():
         return None
@@ -57,7 +60,7 @@ def draw(pairs: Sequence[Pair]) -> Chart | None:
         (pair, simulated, measured)
         for pair in pairs
         if (simulated := step_medians(pair.simulated)) is not None
-        and (measured := step_medians(pair.measured[0])) is not None
+        and (measured := step_medians(*pair.measured)) is not None
     ]
     if not shown:
         return None
@@ -85,6 +88,8 @@ def draw(pairs: Sequence[Pair]) -> Chart | None:
         "10th to the 90th percentile. Where the two curves part, the cost model is wrong for steps "
         "of that size."
     )
+    if any(len(pair.measured) > 1 for pair, *_ in shown):
+        reading += " Measured are the steps of all repeats."
     if any(residuals(pair) is not None for pair, *_ in shown):
         reading += (
             " Where both worlds ran the very same steps, the median of simulated − measured, step "

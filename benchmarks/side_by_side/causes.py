@@ -1,0 +1,60 @@
+"""Why a cell misses a target, as far as the two runs show it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pcache.cost import StepCost
+from pcache.report.pairs import Pair
+from pcache.report.series import queue_growth
+from pcache.report.units import difference_text
+from pcache.sim.step_errors import priced_steps
+from pcache.types import Trace
+
+__all__ = ["cause", "evidence"]
+
+
+def evidence(trace: Trace, pair: Pair, paths: Sequence[Path], cost: StepCost) -> dict[str, Any]:
+    """What tells causes apart: errors of the cost model on the steps that the first repeat took (all,
+    and those with prefill; signed, %), steps of both sides, share of the queue in the measured TTFT
+    (%), and whether the queue grows."""
+    steps = priced_steps(trace, paths[0], cost)
+    prefill = steps[steps["prefill_tokens"] > 0]
+    ttft, queue = pair.observed("ttft_mean_ms"), pair.observed("queue_mean_ms")
+    simulated = pair.simulated.steps
+    return {
+        "step_error": _error(steps),
+        "prefill_step_error": _error(prefill),
+        "steps_simulated": 0 if simulated is None else len(simulated),
+        "steps_measured": len(steps),
+        "queue_share": 100 * queue / ttft if ttft and queue is not None else None,
+        "overloaded": any(
+            queue_growth(run) is not None for run in (pair.simulated, *pair.measured)
+        ),
+    }
+
+
+def _error(steps: pd.DataFrame) -> float | None:
+    measured = steps["measured_ns"].sum()
+    return 100 * float(steps["predicted_ns"].sum() / measured - 1) if measured else None
+
+
+def cause(row: dict[str, Any]) -> str:
+    """Words for a missed target: `row` has the columns of the errors and of the evidence."""
+    size, number = abs(row["difference"]), row["number"]
+    own = row["prefill_step_error" if number.startswith("ttft") else "step_error"] or 0.0
+    against = -own if number == "throughput_tokens_per_s" else own
+    off = difference_text(own, "%")
+    if row["spread"] == row["spread"] and row["spread"] is not None and row["spread"] >= size / 2:
+        return "the repeats themselves lie that far apart"
+    if number == "hit_rate":
+        return "other instants: the same cache met requests in another order of events"
+    if against * row["difference"] > 0 and abs(against) >= size / 2:
+        return f"step times: the model is {off} off on the very steps measured"
+    if number.startswith("ttft") and (row["queue_share"] or 0.0) >= 50:
+        return f"queue: {off} in step times adds up while requests wait"
+    return f"other batches or host time: the model is {off} off on the steps measured"

@@ -1,0 +1,216 @@
+"""The page of the study: whether the simulator can be trusted, and where not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from pcache.report.facts import Fact, world_sentences
+from pcache.report.figures import Chart, cell_errors, cell_scatter, ladder, pair_bars
+from pcache.report.pairs import COMPARED, Pair
+from pcache.report.runs import setting
+from pcache.report.study import Section, StudyTable, render_study
+from pcache.report.tables import Cell
+from pcache.report.units import MISSING, aligned, difference_text, plural, share_text
+
+if TYPE_CHECKING:
+    from benchmarks.side_by_side.analyse import Study
+
+__all__ = ["render"]
+
+MOST_ROWS = 60
+"""Cells in one chart of errors; more become a chart a trace."""
+SHOWN = ("hit_rate", "ttft_mean_ms", "ttft_p50_ms", "ttft_p99_ms")
+
+
+def render(study: Study, out: Path) -> Path:
+    """Write page, charts and tables to `out`."""
+    sections = [
+        Section("What came out", _findings(study), table=_summary(study.summary), notes=_NOTES),
+        Section("Much sharing and little", _SHOWCASE, [_showcase(study)], _showcase_table(study)),
+        Section("The ladder of serving, on both sides", (), [partial(ladder.draw, study.ladder)]),
+        Section(
+            "Where the simulator is wrong", (),
+            [*_errors(study.errors), partial(cell_scatter.draw, study.errors)],
+        ),
+        Section("Every miss", _misses(study.misses), table=_miss_table(study.misses)),
+        Section("Every cell", (), table=_cells(study), folded=True),
+    ]  # fmt: skip
+    return render_study(
+        out,
+        f"Simulated and measured, side by side: {plural(len(study.cells), 'cell')}",
+        facts=_facts(study),
+        worlds={
+            "simulated": study.latency.note,
+            **world_sentences([study.measured]),
+        },
+        warnings=_warnings(study),
+        sections=[
+            s for s in sections if s.table or s.heading.startswith("Where") or _has(study, s)
+        ],
+        tables={
+            "targets": study.summary, "errors": study.errors, "measured_cells": study.cells,
+            "misses": study.misses,
+        },
+    )  # fmt: skip
+
+
+def _has(study: Study, section: Section) -> bool:
+    return bool(study.ladder if "ladder" in section.heading else study.showcase)
+
+
+_NOTES = (
+    "Difference: simulated − measured, in percentage points for the hit rate and in percent of the "
+    "measured mean otherwise. At a load above 1 every number, and when thrashing the hit rate, may "
+    "also be off by twice the difference between two measured runs. Cells without a cache meet the "
+    "hit rate by having none. Parity counts measured runs, the others cells.",
+    "The simulation knows the trace, the configuration and the profile, and nothing of the measured "
+    "runs but their capacity.",
+)
+_SHOWCASE = (
+    "All policies of a trace get the same requests at the same pace: 0.6 of what the GPU serves "
+    "without a cache, with room for everything.",
+)
+
+
+def _findings(study: Study) -> list[str]:
+    parity = study.summary.iloc[0]
+    sentences = [
+        f"{int(parity['met'])} of {plural(int(parity['cells']), 'measured run')}: every decision the "
+        f"same, byte for byte, when taken again from the recorded instants "
+        f"({int(study.cells['decisions'].sum()):,} decisions)."
+    ]
+    rest = study.summary.iloc[1:]
+    whole = study.errors.groupby("cell")["met"].all()
+    sentences.append(
+        f"{int(whole.sum())} of {plural(len(whole), 'cell')} meet every target; by number, "
+        + ", ".join(f"{row.target} {row.met} of {row.cells}" for row in rest.itertuples())
+        + "."
+    )
+    return sentences
+
+
+def _warnings(study: Study) -> list[str]:
+    found = [] if study.doubt is None else [study.doubt]
+    once = int((study.cells["num_measured"] < 2).sum())
+    if once:
+        found.append(f"{plural(once, 'cell')} measured only once: their spread is unknown.")
+    left = study.num_designed - len(study.cells)
+    if left:
+        found.append(f"{plural(left, 'cell')} of the design are not measured yet.")
+    different = study.cells[~study.cells["parity"]]
+    found += [f"{row.cell} parts: {row.parted_at}" for row in different.itertuples()]
+    return found
+
+
+def _facts(study: Study) -> list[Fact]:
+    config = study.measured.config
+    versions = {**(config.get("hardware") or {}), **(config.get("versions") or {})}
+    known = [f"{key} {versions[key]}" for key in ("pcache", "torch", "triton") if versions.get(key)]
+    return [
+        Fact("Measured on", str(config.get("gpu")), ", ".join(known)),
+        Fact("Model", str(config.get("model")), "random weights"),
+        Fact("Step times", study.latency.cost.source),
+        Fact("Blocks", f"{study.measured.block_size_tokens} tokens", "every policy"),
+        Fact("Traces", ", ".join(dict.fromkeys(study.errors["group"]))),
+        Fact("Commit", str(setting(config, "commit") or "unknown")[:12]),
+    ]
+
+
+def _summary(summary: pd.DataFrame) -> StudyTable:
+    rows = []
+    for row in summary.to_dict("records"):
+        unit = (
+            "" if row["worst"] != row["worst"] or row["worst"] is None else row["limit"].split()[1]
+        )
+        share = MISSING if row["share"] is None else share_text(row["share"], 0)
+        mark = "" if row["met"] == row["cells"] else "far"
+        rows.append([
+            row["target"], row["limit"], f"{row['cells']:.0f}", Cell(f"{row['met']:.0f}", mark),
+            share, f"{row['median']:.2f} {unit}" if unit else MISSING,
+            difference_text(row["worst"], unit, 2) if unit else MISSING, str(row["worst_cell"]),
+        ])  # fmt: skip
+    headings = ["Target", "limit", "cells", "met", "share", "median size", "furthest", "in"]
+    return StudyTable(headings, rows)
+
+
+def _showcase(study: Study) -> Callable[[], Chart | None]:
+    return lambda: pair_bars.draw(study.showcase, SHOWN)
+
+
+def _showcase_table(study: Study) -> StudyTable | None:
+    if not study.showcase:
+        return None
+    headings, columns = ["Configuration"], []
+    for compared in COMPARED:
+        if compared.field not in SHOWN:
+            continue
+        scale, digits = (100, 2) if compared.is_share else (1, None)
+        both = [v(compared.field) for p in study.showcase for v in (p.predicted, p.observed)]
+        texts = aligned(both, scale, digits)
+        headings += [f"{compared.heading}, {compared.unit}: sim", "measured", "diff"]
+        columns += [texts[0::2], texts[1::2]]
+        columns.append([_difference(pair, compared) for pair in study.showcase])
+        if compared.is_share:
+            headings.append("ceiling")
+            columns.append(aligned([p.simulated.ceiling for p in study.showcase], 100, 2))
+    names = [pair.name for pair in study.showcase]
+    return StudyTable(headings, [list(row) for row in zip(names, *columns, strict=True)])
+
+
+def _difference(pair: Pair, compared: Any) -> str:
+    value = pair.difference(compared)
+    return MISSING if value is None else difference_text(value, compared.difference_unit, 2)
+
+
+def _errors(errors: pd.DataFrame) -> list[Callable[[], Chart | None]]:
+    if errors["cell"].nunique() <= MOST_ROWS:
+        return [partial(cell_errors.draw, errors)]
+    groups = errors.groupby("group", sort=False)
+    return [partial(cell_errors.draw, part, f"cell_errors_{name}") for name, part in groups]
+
+
+def _misses(misses: pd.DataFrame) -> list[str]:
+    if misses.empty:
+        return ["No cell misses a target."]
+    by_cause = misses["cause"].str.partition(":")[0].value_counts()
+    return [f"{count} by this cause: {words}." for words, count in by_cause.items()]
+
+
+def _miss_table(misses: pd.DataFrame) -> StudyTable:
+    rows = []
+    for row in misses.to_dict("records"):
+        scale = 100 if row["number"] == "hit_rate" else 1
+        spread = MISSING if row["spread"] != row["spread"] else f"{row['spread']:.2f}"
+        rows.append([
+            f"{row['cell']}: {row['heading']}", f"{scale * row['simulated']:,.2f}",
+            f"{scale * row['measured']:,.2f}", difference_text(row["difference"], row["unit"], 2),
+            f"{row['limit']:.2f}", spread, Cell(row["cause"], "text"),
+        ])  # fmt: skip
+    headings = ["Cell and number", "simulated", "measured", "difference", "limit",
+                "repeats differ", "why, as far as the runs show"]  # fmt: skip
+    return StudyTable(headings, rows)
+
+
+def _cells(study: Study) -> StudyTable:
+    wide = study.errors.pivot(index="cell", columns="number", values="difference")
+    met = study.errors.pivot(index="cell", columns="number", values="met")
+    named = {c.field: c.heading for c in COMPARED if c.field in wide}
+    rows = []
+    for row in study.cells.to_dict("records"):
+        cells: list[Cell | str] = [
+            row["cell"], f"{row['num_measured']}", "yes" if row["parity"] else Cell("no", "far"),
+            "yes" if row["overloaded"] else "", difference_text(row["step_error"], "").strip(),
+            MISSING if row["queue_share"] is None else f"{row['queue_share']:.0f}",
+        ]  # fmt: skip
+        for field in named:
+            value = wide.loc[row["cell"], field]
+            text = MISSING if value != value else difference_text(value, "", 2).strip()
+            cells.append(Cell(text, "" if value != value or met.loc[row["cell"], field] else "far"))
+        rows.append(cells)
+    headings = ["Cell", "runs", "parity", "queue grows", "step times, %", "queue in TTFT, %"]
+    return StudyTable([*headings, *named.values()], rows)

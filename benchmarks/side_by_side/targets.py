@@ -1,0 +1,88 @@
+"""How close the simulator must be, cell by cell, and whether it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.side_by_side.cells import Cell
+from pcache.report.pairs import COMPARED, Pair
+
+__all__ = ["LIMITS", "OVERLOAD", "errors_of", "limit_text", "summary_of"]
+
+LIMITS = {
+    "hit_rate": 0.2, "ttft_mean_ms": 5.0, "ttft_p50_ms": 5.0, "ttft_p90_ms": 8.0,
+    "ttft_p99_ms": 10.0, "tpot_mean_ms": 5.0, "throughput_tokens_per_s": 5.0,
+}  # fmt: skip
+"""Largest difference, simulated − measured, either way: in points for the hit rate, else in %."""
+
+OVERLOAD = 1.0
+"""Above this load every number, and when thrashing the hit rate, may also be off by twice the
+difference between two measured runs, if that is more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """One number of one cell against its limit, all in the unit of the difference."""
+
+    difference: float
+    spread: float | None
+    limit: float
+
+
+def errors_of(cell: Cell, name: str, pair: Pair) -> list[dict[str, Any]]:
+    """A row for each number that both sides have; `name` is what charts call the cell."""
+    rows = []
+    for compared in COMPARED:
+        difference = pair.difference(compared)
+        if compared.field not in LIMITS or difference is None:
+            continue
+        repeats = pair.repeats(compared.field)
+        ends = [pair.difference(compared, value) or 0.0 for value in (min(repeats), max(repeats))]
+        spread = ends[1] - ends[0] if len(repeats) > 1 else None
+        limit = _limit(cell, compared.field, spread)
+        rows.append({
+            "cell": name, "name": cell.name, "study": cell.study, "group": cell.trace,
+            "policy": cell.policy, "kv": cell.kv, "load": cell.load, "batching": cell.batching,
+            "number": compared.field, "heading": compared.heading,
+            "simulated": pair.predicted(compared.field), "measured": pair.observed(compared.field),
+            "measured_lowest": min(repeats), "measured_highest": max(repeats),
+            "num_measured": len(repeats), "difference": difference, "spread": spread,
+            "limit": limit, "met": abs(difference) <= limit, "unit": compared.difference_unit,
+        })  # fmt: skip
+    return rows
+
+
+def _limit(cell: Cell, number: str, spread: float | None) -> float:
+    widened = cell.load > OVERLOAD or (number == "hit_rate" and cell.kv == "thrashing")
+    return max(LIMITS[number], 2 * (spread or 0.0)) if widened else LIMITS[number]
+
+
+def limit_text(number: str) -> str:
+    """`0.2 points`, `5 %`"""
+    return f"{LIMITS[number]:g} {'points' if number == 'hit_rate' else '%'}"
+
+
+def summary_of(errors: pd.DataFrame, parity: Sequence[bool]) -> pd.DataFrame:
+    """A row a target: how many cells it applies to and how many meet it; parity is by measured run."""
+    rows = [{
+        "target": "parity of decisions", "limit": "every byte", "cells": len(parity),
+        "met": sum(parity), "share": sum(parity) / len(parity) if parity else None,
+        "median": None, "worst": None, "worst_cell": "",
+    }]  # fmt: skip
+    for number in LIMITS:
+        part = errors[errors["number"] == number]
+        if part.empty:
+            continue
+        size = part["difference"].abs()
+        worst = part.loc[size.idxmax()]
+        rows.append({
+            "target": worst["heading"], "limit": limit_text(number), "cells": len(part),
+            "met": int(part["met"].sum()), "share": float(part["met"].mean()),
+            "median": float(size.median()), "worst": float(worst["difference"]),
+            "worst_cell": worst["cell"],
+        })  # fmt: skip
+    return pd.DataFrame(rows)
