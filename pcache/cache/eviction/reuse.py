@@ -35,7 +35,7 @@ needs = {"queues": KINDS, "numbers": 3 * KINDS + 2}
 
 @hot
 def on_event(p: PolicyState, event: int, unit: int, other: int) -> int:
-    """`group` is the kind of the request that released the unit last; `mark` is 1 while nobody holds it."""
+    """`group` is the kind of the request that released the unit last; `mark` is 1 while it is idle."""
     here, numbers = p.units[unit], p.numbers
     if event == HIT:
         if here.mark == 1:

@@ -72,7 +72,9 @@ class Recorder(EvictionPolicy):
 
     def evictable(self, unit: int) -> None:
         at = self.alive[unit]
-        assert not (at.pinned or at.offered or at.fresh)
+        assert not at.pinned
+        assert not at.offered
+        assert not at.fresh
         assert not self.continued(unit)
         at.offered = True
 
