@@ -23,6 +23,7 @@ from pcache.sim.simulate import simulate_policy
 from pcache.types import Trace
 
 PLAIN = {
+    "lifetime": "aged.py:Lifetime",
     "2q": "queued.py:TwoQ",
     "arc": "queued.py:ARC",
     "s3-fifo": "queued.py:S3Fifo",

@@ -33,7 +33,7 @@ from numba import cfunc
 
 from pcache.cache.eviction.compiled import ENTRY, PolicyState, note, ordered, state_of
 from pcache.cache.eviction.queues import put
-from pcache.cache.eviction.seam import EVICTABLE, EVICTED, HIT, INSERTED, MOMENT, SPLIT, VICTIM
+from pcache.cache.eviction.seam import EVICTABLE, EVICTED, HIT, INSERTED, SPLIT, VICTIM
 from pcache.jit import hot
 
 __all__ = ["entry", "needs"]
@@ -54,7 +54,7 @@ SIZE = CLASSES * BINS
 HITS, WAITS, OPEN, INDEX, CHANCE = 0, SIZE, 2 * SIZE, 3 * SIZE, 4 * SIZE
 """Places in `numbers`: waits that ended in a hit; that never will; that have not ended (the latter two
 together); the index; and scratch."""
-ASKED, NEXT_REQUEST, DUE, REQUESTS, FIRST_KNOWN = range(5)
+ASKED, SERVED, DUE, REQUESTS, FIRST_KNOWN = range(5)
 """In `amounts`: blocks that the present request has asked for so far, the number of that request plus
 1, when indices are due, requests seen, and the head of the list of known content."""
 
@@ -68,9 +68,7 @@ def on_event(p: PolicyState, event: int, unit: int, other: int) -> int:
     """`hand` is the present, in blocks asked for before the present request. Of known content, `mark`
     is when it was asked for last, plus 1; `previous` its hits; `group` the units that hold it; `gone`
     when it was evicted."""
-    if event == MOMENT:
-        _note_request(p, unit)
-    elif event in (HIT, INSERTED):
+    if event in (HIT, INSERTED):
         _note_use(p, unit)
         p.ghosts[_place(p, unit)].group += int(event == INSERTED)
     elif event == SPLIT:
@@ -78,13 +76,13 @@ def on_event(p: PolicyState, event: int, unit: int, other: int) -> int:
     elif event == EVICTABLE:
         _queue(p, unit)
     elif event == VICTIM:
-        if p.facts[0].hand >= p.amounts[DUE]:
+        if _now(p) >= p.amounts[DUE]:
             _renew(p)
         return p.roots[1]
     elif event == EVICTED:
         content = p.ghosts[_place(p, unit)]
         content.group -= 1
-        content.gone = p.facts[0].hand
+        content.gone = _now(p)
     return 0
 
 
@@ -94,18 +92,20 @@ def _place(p: PolicyState, unit: int) -> int:
 
 
 @hot
-def _note_request(p: PolicyState, request: int) -> None:
+def _now(p: PolicyState) -> int:
     """Time goes on when another request is served."""
-    if p.amounts[NEXT_REQUEST] != request + 1:
-        p.facts[0].hand += p.amounts[ASKED]
+    facts = p.facts[0]
+    if p.amounts[SERVED] != facts.request + 1:
+        facts.hand += p.amounts[ASKED]
         p.amounts[REQUESTS] += int(p.amounts[ASKED] > 0)
-        p.amounts[ASKED], p.amounts[NEXT_REQUEST] = 0, request + 1
+        p.amounts[ASKED], p.amounts[SERVED] = 0, facts.request + 1
+    return facts.hand
 
 
 @hot
 def _note_use(p: PolicyState, unit: int) -> None:
     """Content was asked for: one wait has ended, unless nobody knew of it."""
-    here, place, now = p.units[unit], _place(p, unit), p.facts[0].hand
+    here, place, now = p.units[unit], _place(p, unit), _now(p)
     content = p.ghosts[place]
     if content.mark == 0:
         content.previous = 0
@@ -141,9 +141,10 @@ def _cell(hits: int, age: int) -> int:
 
 @hot
 def _queue(p: PolicyState, unit: int) -> None:
+    """Of equal indices the one used less recently goes first; ticks are never equal."""
     content = p.ghosts[_place(p, unit)]
-    index = p.numbers[INDEX + _cell(content.previous, p.facts[0].hand - content.mark + 1)]
-    put(p.units, p.roots, 1, unit, ordered(index), content.mark)
+    index = p.numbers[INDEX + _cell(content.previous, _now(p) - content.mark + 1)]
+    put(p.units, p.roots, 1, unit, ordered(index), p.units[unit].tick)
 
 
 @hot
