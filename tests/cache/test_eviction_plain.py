@@ -6,6 +6,7 @@ and in the simulator.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rig import Rig, operations, plain_policy
-from small_traces import session_traces
+from small_traces import session_traces, small_trace
 
 from pcache.cache.contract import CacheConfig
 from pcache.cache.eviction.registry import POLICIES
@@ -97,4 +98,15 @@ def test_in_the_simulator(
 ) -> None:  # fmt: skip
     compiled = CacheConfig(index, block_size, kv_tokens, eviction)
     plain = CacheConfig(index, block_size, kv_tokens, plain_policy(PLAIN[eviction]))
+    assert simulated(compiled, trace, scheduler) == simulated(plain, trace, scheduler)
+
+
+def test_session_supersedes_all_that_an_earlier_request_left() -> None:
+    """The second turn computes the first one's output again, so that each block has two holders and all
+    of the first turn's may go at once: its end supersedes every one of them."""
+    trace = small_trace([[1]] * 8, [1, 1, 1, 1, 1, [1] * 5, [1] * 6, 1])
+    trace = replace(trace, session_ids=["", "", "", "", "", "a", "a", ""])
+    scheduler = SchedulerConfig(max_running=1, jump=False)
+    compiled = CacheConfig("hash", 1, 16, "session")
+    plain = CacheConfig("hash", 1, 16, plain_policy(PLAIN["session"]))
     assert simulated(compiled, trace, scheduler) == simulated(plain, trace, scheduler)
