@@ -9,7 +9,8 @@ together speak for it, and PRIOR before anything is known.
 
 What it does. A unit of some class and age may be kept until any later age. Each choice has an expected
 number of hits and an expected time in the cache; the best ratio of the two is the unit's index (the
-Gittins index of a job that may be stopped). The smallest index goes first, of equals the older one.
+Gittins index of a job that may be stopped). The smallest index goes first, of equals the one used less
+recently.
 
 Why it works. Prefixes are used either soon or never, or again and again, and where the border lies
 differs from trace to trace. LRU always keeps the young; this keeps them only as long as they deserve,
