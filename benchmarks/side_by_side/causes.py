@@ -49,7 +49,7 @@ def cause(row: dict[str, Any]) -> str:
     own = row["prefill_step_error" if number.startswith("ttft") else "step_error"] or 0.0
     against = -own if number == "throughput_tokens_per_s" else own
     off = difference_text(own, "%")
-    if row["spread"] == row["spread"] and row["spread"] is not None and row["spread"] >= size / 2:
+    if row["spread"] >= size / 2:
         return "the repeats themselves lie that far apart"
     if number == "hit_rate":
         return "other instants: the same cache met requests in another order of events"

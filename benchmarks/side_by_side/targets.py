@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,7 @@ class _Judged:
     """One number of one cell against its limit, all in the unit of the difference."""
 
     difference: float
-    spread: float | None
+    spread: float
     limit: float
 
 
@@ -42,7 +43,7 @@ def errors_of(cell: Cell, name: str, pair: Pair) -> list[dict[str, Any]]:
             continue
         repeats = pair.repeats(compared.field)
         ends = [pair.difference(compared, value) or 0.0 for value in (min(repeats), max(repeats))]
-        spread = ends[1] - ends[0] if len(repeats) > 1 else None
+        spread = ends[1] - ends[0] if len(repeats) > 1 else math.nan
         limit = _limit(cell, compared.field, spread)
         rows.append({
             "cell": name, "name": cell.name, "study": cell.study, "group": cell.trace,
@@ -56,9 +57,9 @@ def errors_of(cell: Cell, name: str, pair: Pair) -> list[dict[str, Any]]:
     return rows
 
 
-def _limit(cell: Cell, number: str, spread: float | None) -> float:
+def _limit(cell: Cell, number: str, spread: float) -> float:
     widened = cell.load > OVERLOAD or (number == "hit_rate" and cell.kv == "thrashing")
-    return max(LIMITS[number], 2 * (spread or 0.0)) if widened else LIMITS[number]
+    return max(LIMITS[number], 2 * spread) if widened and spread == spread else LIMITS[number]
 
 
 def limit_text(number: str) -> str:
