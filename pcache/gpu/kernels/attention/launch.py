@@ -34,6 +34,24 @@ def launch_attention(
 ) -> None:
     """Run the plan's items and join the split ones. Raises ValueError on arguments that do not fit."""
     check_paged_arguments(q, k_cache, v_cache, block_table, out)
+    if _specialised(plan, k_cache, v_cache):
+        from pcache.gpu.kernels.attention.hopper import launch_hopper
+
+        launch_hopper(q, k_cache, v_cache, block_table, plan, out, scale)
+    else:
+        _launch_triton(q, k_cache, v_cache, block_table, plan, out, scale)
+    merge_partials(plan, out)
+
+
+def _launch_triton(
+    q: torch.Tensor,
+    k_cache: torch.Tensor,
+    v_cache: torch.Tensor,
+    block_table: torch.Tensor,
+    plan: AttentionPlan,
+    out: torch.Tensor,
+    scale: float,
+) -> None:
     block_size, num_kv_heads, head_dim = k_cache.shape[1:]
     shape = plan.shape
     use_tma = plan.use_tma and block_size >= shape.block_n
@@ -48,9 +66,15 @@ def launch_attention(
         k_cache.stride(0), k_cache.stride(1), k_cache.stride(2), block_table.stride(0),
         GROUP=q.shape[1] // num_kv_heads, NUM_KV_HEADS=num_kv_heads, HEAD_DIM=head_dim,
         BLOCK_SIZE=block_size, BLOCK_M=shape.block_m, BLOCK_N=shape.block_n, USE_TMA=use_tma,
-                num_warps=shape.num_warps, num_stages=shape.num_stages,
+        num_warps=shape.num_warps, num_stages=shape.num_stages,
     )  # fmt: skip
-    merge_partials(plan, out)
+
+
+def _specialised(plan: AttentionPlan, k_cache: torch.Tensor, v_cache: torch.Tensor) -> bool:
+    """Whether the kernel of `hopper.py` computes the plan's items over these caches."""
+    _, block_size, _, head_dim = k_cache.shape
+    fits = k_cache.element_size() == 2 and head_dim in (64, 128) and block_size >= 16
+    return plan.specialised and fits and _fits_tma(k_cache) and _fits_tma(v_cache)
 
 
 def _fits_tma(cache: torch.Tensor) -> bool:

@@ -23,7 +23,13 @@ import torch
 import triton
 import triton.language as tl
 
-__all__ = ["ITEM_FIELDS", "MERGE_FIELDS", "AttentionPlan", "TileShape"]
+__all__ = [
+    "ITEM_FIELDS",
+    "MERGE_FIELDS",
+    "AttentionPlan",
+    "TileShape",
+    "has_specialised_kernel",
+]
 
 # first token, tokens, position, lo, hi, table row, partial slot or -1
 ITEM_FIELDS = tl.constexpr(8)
@@ -46,6 +52,8 @@ class TileShape:
     """Programs that one multiprocessor holds at a time."""
     use_tma: bool = False
     """Fetch KV blocks of at least `block_n` tokens with the tensor memory accelerator."""
+    specialised: bool = False
+    """Use the kernel of `hopper.py` where it can run; `block_m` and `block_n` are 128."""
 
 
 def _gpu(device: torch.device) -> tuple[int, bool]:
@@ -57,6 +65,13 @@ def _gpu(device: torch.device) -> tuple[int, bool]:
         return 2, True
     properties = torch.cuda.get_device_properties(device)
     return properties.multi_processor_count, properties.major >= 9
+
+
+def has_specialised_kernel(device: torch.device) -> bool:
+    """Whether `hopper.py` can run: it is written for one GPU and in one version of Gluon."""
+    if device.type != "cuda" or not triton.__version__.startswith("3.6."):
+        return False
+    return torch.cuda.get_device_capability(device) == (9, 0)
 
 
 def _ints(device: torch.device, *size: int) -> torch.Tensor:
@@ -99,6 +114,7 @@ class AttentionPlan:
         multiprocessors, has_tma = _gpu(device)
         self.shape = shape
         self.use_tma = shape.use_tma and has_tma
+        self.specialised = shape.specialised and has_specialised_kernel(device)
         self.max_requests = max_requests
         self.tile_tokens = shape.block_m // group_size
         self.num_kv_heads = num_kv_heads

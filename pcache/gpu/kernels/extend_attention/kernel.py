@@ -28,7 +28,7 @@ import torch
 import triton
 
 from pcache.gpu.kernels.attention.launch import launch_attention
-from pcache.gpu.kernels.attention.plan import AttentionPlan, TileShape
+from pcache.gpu.kernels.attention.plan import AttentionPlan, TileShape, has_specialised_kernel
 
 __all__ = ["ExtendPlan", "extend_attention", "extend_tile_shape"]
 
@@ -44,11 +44,13 @@ def extend_tile_shape(
     num_kv_heads: int,
     block_size: int,
     dtype: torch.dtype,
+    specialised: bool = False,
 ) -> TileShape:
     """The launch configuration for steps of `max_tokens` query tokens, `max_q_tokens` a request.
 
     Chosen by measurement on an H100 at head_dim 128. Large tiles read KV less often but leave too
-    few of them to fill the GPU in a small step; gathers need larger tiles than descriptors.
+    few of them to fill the GPU in a small step; gathers need larger tiles than descriptors. Where
+    the kernel of `attention/hopper.py` can run (`specialised`), it takes the steps that fill the GPU.
     """
     least = max(16, triton.next_power_of_2(num_heads // num_kv_heads))
     rows = max(least, max_q_tokens * num_heads // num_kv_heads)
@@ -61,6 +63,8 @@ def extend_tile_shape(
         return TileShape(64, 128, num_warps=4, num_stages=3, occupancy=1)
     if rows <= 64:
         return TileShape(64, 64, num_warps=4, num_stages=4, occupancy=1, use_tma=True)
+    if specialised and fills and block_size >= 16:
+        return TileShape(128, 128, num_warps=8, num_stages=3, occupancy=1, specialised=True)
     if block_size >= 64:
         if fills:
             return TileShape(128, 64, num_warps=4, num_stages=2, occupancy=2, use_tma=True)
@@ -98,6 +102,7 @@ class ExtendPlan(AttentionPlan):
                 num_kv_heads=num_kv_heads,
                 block_size=block_size,
                 dtype=dtype,
+                specialised=head_dim in (64, 128) and has_specialised_kernel(device),
             )
         super().__init__(
             tile_shape,
