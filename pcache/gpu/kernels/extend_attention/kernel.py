@@ -17,7 +17,8 @@ in the cache before the call, like the prefix, so one loop serves both.
 Grid: programs for the plan's work items (a tile of packed query rows, or a chunk of its context) and
 KV heads; fixed by the plan's capacity, so a CUDA graph can hold it. Accumulation in float32, softmax
 in base 2; fp32 products are IEEE (no TF32). KV blocks of at least 64 tokens are fetched by the
-tensor memory accelerator, smaller ones gathered. Rows of `out` that no request owns stay as they
+tensor memory accelerator, smaller ones gathered. On Hopper, 16-bit steps that fill the GPU run in the
+warp-specialised kernel of attention/hopper.py instead. Rows of `out` that no request owns stay as they
 are. Unsupported: head_dim other than a power of two from 16 to 128, more than 128
 query heads a KV head, sliding windows.
 """
