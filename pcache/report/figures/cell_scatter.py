@@ -77,7 +77,7 @@ def _scale(axis: Any, number: str, values: Any) -> tuple[float, float]:
             one.set_major_locator(FixedLocator([0, 0.5, 1]))
         return 0.0, 1.0
     if number.endswith("_ms"):
-        limits = duration_axis(axis.xaxis, [values.ravel()], most_ticks=4)
+        limits = duration_axis(axis.xaxis, [values.ravel()], most_ticks=3)
         duration_axis(axis.yaxis, [values.ravel()], most_ticks=5)
         return limits
     limits = float(np.min(values)) / 1.3, float(np.max(values)) * 1.3

@@ -36,11 +36,10 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 )
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
-from pcache.gpu.kernels.attention.plan import AttentionPlan
+from pcache.gpu.kernels.attention.plan import ITEM_FIELDS, AttentionPlan
 
 __all__ = ["launch_hopper"]
 
-_ITEM_FIELDS = gl.constexpr(8)
 _PANEL = gl.constexpr(64)  # elements in the 128 bytes that shared memory swizzles
 _ROWS = gl.constexpr(64)  # query rows of a warp group
 _GROUPS = gl.constexpr(2)
@@ -93,7 +92,7 @@ def _place(round_):
 def _item(items_ptr, round_, NUM_KV_HEADS: gl.constexpr):
     """Pointer to the fields of the program's item of a round, and the KV head."""
     work = round_ * gl.num_programs(0) + _place(round_)
-    return items_ptr + work // NUM_KV_HEADS * _ITEM_FIELDS, work % NUM_KV_HEADS
+    return items_ptr + work // NUM_KV_HEADS * ITEM_FIELDS, work % NUM_KV_HEADS
 
 
 @gluon.jit
