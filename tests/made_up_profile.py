@@ -13,7 +13,6 @@ from pcache.shapes import MODELS
 
 SIZES = EngineSizes(
     decodes=(1, 2, 4, 8), extend_tokens=(4, 8, 16, 64), mixed_decodes=(0, 2, 8), max_extends=3,
-    small_tile_tokens=100,
 )  # fmt: skip
 KNOTS = (1, 2, 4, 8, 16, 32, 64, 256, 1024)
 CONTEXT_KNOTS = (0, 100, 1000, 50_000)
@@ -21,7 +20,7 @@ CONTEXT = (30_011.0, 45_000.0, 130_000.0, 5_000_000.0)
 LINEAR = tuple(2_000_000.0 + 7000 * size for size in KNOTS)
 TERMS_NS = {
     "eager": 90_001, "head": 150_003, "sample": 1001, "extends": 40_007, "extend": 3001,
-    "short_pair": 17, "pair": 13, "extend_context": 151, "decode": 2003, "shared_context": 61,
+    "extend_context": 151, "tile_context": 417, "decode": 2003, "shared_context": 61,
 }  # fmt: skip
 HOST_NS = {
     "plan": 110_007, "plan_request": 2003, "plan_token": 31, "submit": 90_001, "start": 60_011,

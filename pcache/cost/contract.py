@@ -16,6 +16,10 @@ from pcache.types import F8, I8, Records
 
 __all__ = ["CostModel", "StepCost", "describe_request", "step_record"]
 
+_TILE_TOKENS = 32
+"""New tokens that read their context together, as large tiles of attention have it on a model with
+four query heads a KV head."""
+
 
 class CostModel(NamedTuple):
     """`rates` of a roofline: flops/token, flops/sample, flops/pair, bytes/step, bytes/token,
@@ -24,8 +28,7 @@ class CostModel(NamedTuple):
     Of a profile: `terms` as `profiled.TERMS`, in ns; `linear` [knots, 2], padded tokens and ns, and
     `context` [knots, 2], KV tokens that decodes read and ns, both ascending; `sizes` [4, width], rows
     filled up with -1: of CUDA graphs, ascending, decodes alone, extend tokens, and decodes beside
-    extends; then the most extends of a graph, and the most extend tokens for which attention works on
-    small tiles; `host` as `timing.HOST`, in ns.
+    extends; then the most extends of a graph; `host` as `timing.HOST`, in ns.
     """
 
     rates: F8
@@ -50,13 +53,14 @@ def step_record() -> Records:
     Sums: `prefill_tokens`, `decode_tokens` (requests that decode), `num_requests`, `samples` (rows
     of logits), `pairs` of a new token and one it attends to (S·P + S(S+1)/2 for S after P cached),
     `context_tokens` (KV read by attention); of the requests with more than one new token alone
-    `num_extends`, `extend_tokens` and `extend_context`; and `shared_context`, KV tokens read from
-    blocks that another request of the step reads too. Instants, by `timing.run_step`:
+    `num_extends`, `extend_tokens`, `extend_context` and `tile_context`, the context of each tile of
+    32 new tokens (T·P + 32·T(T+1)/2 for T tiles after P cached); and `shared_context`, KV tokens
+    read from blocks that another request of the step reads too. Instants, by `timing.run_step`:
     `launched_at_ns` (on the host), `starts_at_ns`, `ends_at_ns` (on the GPU), `host_free_at_ns`.
     """
     sums = (
         "prefill_tokens", "decode_tokens", "num_requests", "samples", "pairs", "context_tokens",
-        "num_extends", "extend_tokens", "extend_context", "shared_context",
+        "num_extends", "extend_tokens", "extend_context", "tile_context", "shared_context",
     )  # fmt: skip
     instants = ("launched_at_ns", "starts_at_ns", "ends_at_ns", "host_free_at_ns")
     return records(1, **dict.fromkeys(sums + instants, np.int64))
@@ -78,3 +82,5 @@ def describe_request(step: Records, start: int, count: int, samples: int, decode
         at.num_extends += 1
         at.extend_tokens += count
         at.extend_context += start + count
+        tiles = (count + _TILE_TOKENS - 1) // _TILE_TOKENS
+        at.tile_context += tiles * start + _TILE_TOKENS * (tiles * (tiles + 1) // 2)

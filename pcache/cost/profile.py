@@ -30,20 +30,17 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class EngineSizes:
-    """Sizes by which the engine decides how to run a step: ascending ones of its CUDA graphs, as
-    `gpu.layouts.GraphBuckets`, and up to which attention works on small tiles."""
+    """Sizes of the engine's CUDA graphs, ascending, as `gpu.layouts.GraphBuckets`."""
 
     decodes: tuple[int, ...] = ()
     extend_tokens: tuple[int, ...] = ()
     mixed_decodes: tuple[int, ...] = ()
     """Of decodes beside extends, 0 included."""
     max_extends: int = 0
-    small_tile_tokens: int = 0
 
     def table(self) -> I8:
         """As `CostModel.sizes`."""
-        last = (self.max_extends, self.small_tile_tokens)
-        rows = (self.decodes, self.extend_tokens, self.mixed_decodes, last)
+        rows = (self.decodes, self.extend_tokens, self.mixed_decodes, (self.max_extends,))
         width = max(map(len, rows))
         return np.array([[*row, *[-1] * (width - len(row))] for row in rows], np.int64)
 

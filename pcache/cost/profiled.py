@@ -1,15 +1,16 @@
 """Duration of a step on a GPU that was measured.
 
-The engine pads a step to a CUDA graph's sizes where one holds it, or else to multiples of 16, and
-the padded size is what the linear layers compute. With M padded tokens, of which s are sampled:
+The engine pads a step to a CUDA graph's sizes where one holds it, or else to those of `eager_sizes`,
+and the padded size is what the linear layers compute. With M padded tokens, of which s are sampled:
 
     linear(M) + eager + head·[s > 0] + sample·s
-      + extends·[any] + extend·n + pair·pairs + extend_context·context   (of those with several tokens)
-      + decode·n + context(unshared) + shared_context·shared             (of those with one)
+      + extends·[any] + extend·n + extend_context·context + tile_context·context of all tiles
+                                                                 (of those with several tokens)
+      + decode·n + context(unshared) + shared_context·shared     (of those with one)
 
-Where there are few extend tokens attention works on smaller tiles, and a pair of a new token and one
-it attends to has a price of its own (`short_pair`). Decodes read KV; what several of them read from
-the same blocks is cheaper, for a GPU's cache holds it. `linear` and `context` interpolate between
+Attention cuts new tokens into tiles; each computes with all of its context, however few tokens fill
+it. Decodes only read KV; what several of them read from the same blocks is cheaper, for a GPU's cache
+holds it. `linear` and `context` interpolate between
 sizes and go on with their last slope. Every term is linear in its coefficient and no coefficient is
 negative, so more work that is run in the same way never takes less time.
 """
@@ -20,19 +21,20 @@ from pcache.cost.contract import CostModel
 from pcache.jit import hot, inlined
 from pcache.types import F8, I8, Records
 
-__all__ = ["PADDING", "TERMS", "profiled_ns", "runs_in_graph"]
+__all__ = ["PADDING", "TERMS", "eager_sizes", "profiled_ns", "runs_in_graph"]
 
 TERMS = (
-    "eager", "head", "sample", "extends", "extend", "short_pair", "pair", "extend_context", "decode",
+    "eager", "head", "sample", "extends", "extend", "extend_context", "tile_context", "decode",
     "shared_context",
 )  # fmt: skip
 (
-    _EAGER, _HEAD, _SAMPLE, _EXTENDS, _EXTEND, _SHORT_PAIR, _PAIR, _EXTEND_CONTEXT, _DECODE,
+    _EAGER, _HEAD, _SAMPLE, _EXTENDS, _EXTEND, _EXTEND_CONTEXT, _TILE_CONTEXT, _DECODE,
     _SHARED_CONTEXT,
 ) = range(len(TERMS))  # fmt: skip
 
 PADDING = 16
-"""Steps outside graphs are padded to multiples of this."""
+"""Steps outside graphs are padded to multiples of this, or of more."""
+_FINELY_PADDED, _COARSE_PADDING = 512, 128
 
 
 @hot
@@ -75,8 +77,22 @@ def _interpolated(table: F8, size: int) -> float:
 
 
 @inlined
-def _padded(count: int) -> int:
-    return (count + PADDING - 1) // PADDING * PADDING
+def _round_up(count: int, unit: int) -> int:
+    return (count + unit - 1) // unit * unit
+
+
+@hot
+def eager_sizes(extend_tokens: int, decodes: int) -> tuple[int, int]:
+    """Extend tokens and decodes to which a step outside graphs is padded.
+
+    Prefills of more than 512 tokens are padded to a multiple of 128 in all: a matrix product takes
+    about as long for any size up to the next one.
+    """
+    padded = _round_up(decodes, PADDING)
+    total = _round_up(extend_tokens, PADDING) + padded
+    if extend_tokens > 0 and total > _FINELY_PADDED:
+        total = _round_up(total, _COARSE_PADDING)
+    return total - padded, padded
 
 
 @hot
@@ -90,16 +106,14 @@ def profiled_ns(model: CostModel, step: Records) -> float:
         duration = _interpolated(model.linear, tokens + beside)
     else:
         samples = sums.samples
-        padded = _padded(sums.extend_tokens) + _padded(decodes)
-        duration = _interpolated(model.linear, padded) + terms[_EAGER]
+        tokens, beside = eager_sizes(sums.extend_tokens, decodes)
+        duration = _interpolated(model.linear, tokens + beside) + terms[_EAGER]
     if samples > 0:
         duration += terms[_HEAD] + terms[_SAMPLE] * samples
     if extends > 0:
-        pairs = sums.pairs - (sums.context_tokens - sums.extend_context)
         duration += terms[_EXTENDS] + terms[_EXTEND] * extends
-        small_tiles = sums.extend_tokens <= model.sizes[3, 1]
-        duration += terms[_SHORT_PAIR if small_tiles else _PAIR] * pairs
         duration += terms[_EXTEND_CONTEXT] * sums.extend_context
+        duration += terms[_TILE_CONTEXT] * sums.tile_context
     if decodes > 0:
         context = sums.context_tokens - sums.extend_context
         shared = min(sums.shared_context, context)

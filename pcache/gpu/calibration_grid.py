@@ -15,7 +15,7 @@ import numpy as np
 
 from pcache.cost.points import StepShape
 from pcache.cost.profile import EngineSizes
-from pcache.cost.profiled import PADDING
+from pcache.cost.profiled import PADDING, eager_sizes
 
 __all__ = ["Limits", "context_sizes", "designed_steps", "drawn_steps", "linear_sizes"]
 
@@ -63,13 +63,15 @@ def linear_sizes(limits: Limits) -> list[int]:
 
 
 def _eager_sizes(limits: Limits) -> list[int]:
-    """Sizes that no graph holds, a fifth apart, up to the largest step; the last ones no closer than a
-    tenth, since beyond them their slope goes on."""
+    """Padded sizes that no graph holds up to the largest step, at least a sixteenth apart; the last
+    two no closer than a tenth, since beyond them their slope goes on."""
     sizes = []
-    size = max(limits.sizes.extend_tokens, default=0) + PADDING
+    size = 0
+    largest = max(limits.sizes.extend_tokens, default=0)
     while 1.1 * size < limits.max_step_tokens:
-        sizes.append(size)
-        size = max(size + PADDING, round(size * 1.2 / PADDING) * PADDING)
+        if size > largest:
+            sizes.append(size)
+        size, _ = eager_sizes(max(size + 1, size * 17 // 16), 0)
     return [*sizes, limits.max_step_tokens // PADDING * PADDING]
 
 
@@ -116,23 +118,23 @@ def _shared_decodes() -> Iterator[StepShape]:
 
 def _short_extends() -> Iterator[StepShape]:
     for tokens, cached in product(
-        (2, 8, 16, 40, 64, 128, 256, 512), (256, 1024, 4096, 16384, 32768)
+        (2, 8, 16, 40, 64, 128, 256, 512, 768, 1024), (256, 1024, 4096, 16384, 32768)
     ):
         yield _step((cached, tokens, 1))
     for num, tokens, cached in product((2, 4, 8, 16), (16, 32, 64, 128), (0, 1024, 8192)):
-        if num * tokens <= 512:
+        if num * tokens <= 1024:
             yield _step((cached, tokens, num))
 
 
 def _long_extends(limits: Limits) -> Iterator[StepShape]:
     for size in _eager_sizes(limits):
         yield _step((0, size, 1))
-    for size in (1024, 4096, 8192):
+    for size in (2048, 4096, 8192):
         yield _step((0, size, 1), samples=False)
-    for size, cached in product((640, 1024, 2048, 4096, 8192), (1024, 4096, 16384, 32768)):
+    for size, cached in product((1280, 2048, 4096, 8192), (1024, 4096, 16384, 32768)):
         yield _step((cached, size, 1))
     for num, size, cached in product((2, 4, 8, 16, 32, 64), (64, 256, 1024), (0, 4096)):
-        if num * size > 512:
+        if num * size > 1024:
             yield _step((cached, size, num))
     yield _step((0, 8, 24))
     yield _step((2048, 8, 48))
@@ -154,7 +156,7 @@ def _mixed() -> Iterator[StepShape]:
 
 
 def drawn_steps(limits: Limits, per_class: int, seed: int) -> list[StepShape]:
-    """Steps to hold out: `per_class` each of decodes, extends of up to 512 tokens, longer ones, and
+    """Steps to hold out: `per_class` each of decodes, extends of up to 1024 tokens, longer ones, and
     extends beside decodes."""
     rng = np.random.default_rng(seed)
     drawn: list[StepShape] = []
@@ -202,12 +204,12 @@ def _draw_extends(
 
 def _draw_short(rng: np.random.Generator, limits: Limits) -> StepShape:
     num = _log_uniform(rng, 1, 12)
-    return _step(*_draw_extends(rng, limits, num, 4, min(512, limits.max_step_tokens)))
+    return _step(*_draw_extends(rng, limits, num, 4, min(1024, limits.max_step_tokens)))
 
 
 def _draw_long(rng: np.random.Generator, limits: Limits) -> StepShape:
     num = _log_uniform(rng, 1, 12)
-    return _step(*_draw_extends(rng, limits, num, 530, limits.max_step_tokens))
+    return _step(*_draw_extends(rng, limits, num, 1040, limits.max_step_tokens))
 
 
 def _draw_mixed(rng: np.random.Generator, limits: Limits) -> StepShape:

@@ -1,6 +1,6 @@
 """Which layout a step gets: a bucket that a CUDA graph was captured for, or one made for it.
 
-Eager layouts are rounded up so that all sizes share the same compiled kernels.
+Eager layouts are padded so that all sizes share the same compiled kernels.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from pcache.cost.profile import EngineSizes
+from pcache.cost.profiled import PADDING, eager_sizes
 from pcache.gpu.packing import ArrangedStep
 from pcache.gpu.step import StepLayout
 
 __all__ = ["NO_GRAPHS", "GraphBuckets", "Layouts"]
 
-_ROUND = 16
 _SHORT_EXTEND_TOKENS = 1024
 """Eager steps up to here are planned apart from longer ones: they want smaller attention tiles."""
 
@@ -30,7 +30,7 @@ class GraphBuckets:
     """
 
     decodes: tuple[int, ...] = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256)
-    extend_tokens: tuple[int, ...] = (16, 32, 64, 128, 192, 256, 384, 512)
+    extend_tokens: tuple[int, ...] = (16, 32, 64, 128, 192, 256, 384, 512, 640, 768, 896, 1024)
     mixed_decodes: tuple[int, ...] = (8, 32, 64, 128, 256)
     max_extends: int = 16
 
@@ -44,7 +44,7 @@ class Layouts:
     def __init__(self, buckets: GraphBuckets, max_rows: int, max_step_tokens: int) -> None:
         self._buckets = buckets
         self._max_rows, self._max_step_tokens = max_rows, max_step_tokens
-        self._extends = _round_up(max_rows)
+        self._extends = eager_sizes(0, max_rows)[1]
         self._decode_sizes = _up_to(max_rows, buckets.decodes)
         self._extend_sizes = _up_to(max_step_tokens, buckets.extend_tokens)
         self._mixed_sizes = (0, *_up_to(max_rows, buckets.mixed_decodes))
@@ -73,7 +73,7 @@ class Layouts:
 
     def largest(self) -> list[StepLayout]:
         """Eager layouts as large as a step may be: of extends alone, and with every row decoding."""
-        rest = max(_ROUND, self._max_step_tokens - self._max_rows)
+        rest = max(PADDING, self._max_step_tokens - self._max_rows)
         return [
             self.eager(self._max_step_tokens, 0, 1),
             self.eager(rest, self._max_rows, self._max_rows),
@@ -85,7 +85,7 @@ class Layouts:
         """What decides how a step is run."""
         return EngineSizes(
             self._decode_sizes, self._extend_sizes, self._mixed_sizes,
-            min(self._buckets.max_extends, self._max_rows), self._planned(1),
+            min(self._buckets.max_extends, self._max_rows),
         )  # fmt: skip
 
     @property
@@ -101,27 +101,24 @@ class Layouts:
 
     def eager(self, extend_tokens: int, decodes: int, samples: int) -> StepLayout:
         """A layout for one step that no graph holds."""
+        padded_tokens, padded_decodes = eager_sizes(extend_tokens, decodes)
         return StepLayout(
-            extend_tokens=_round_up(extend_tokens),
+            extend_tokens=padded_tokens,
             extends=self._extends if extend_tokens else 0,
-            decodes=_round_up(decodes),
+            decodes=padded_decodes,
             samples=samples,
             planned_tokens=self._planned(extend_tokens) if extend_tokens else 0,
         )
 
     def _planned(self, extend_tokens: int) -> int:
         """Extend tokens that attention plans for in an eager step."""
-        largest = _round_up(self._max_step_tokens)
+        largest = self._max_step_tokens
         short = min(_SHORT_EXTEND_TOKENS, largest)
         return short if extend_tokens <= short else largest
 
     def _graph(self, tokens: int, decodes: int) -> StepLayout:
         extends = min(self._buckets.max_extends, self._max_rows) if tokens else 0
         return StepLayout(tokens, extends, decodes, extends + decodes, tokens)
-
-
-def _round_up(count: int) -> int:
-    return -(-count // _ROUND) * _ROUND
 
 
 def _up_to(limit: int, sizes: tuple[int, ...]) -> tuple[int, ...]:

@@ -66,8 +66,8 @@ class StepOutputs:
 class StepLayout:
     """Capacities of a step's parts; equal layouts share a CUDA graph.
 
-    `planned_tokens` is the capacity of extend tokens that attention plans for, at least
-    `extend_tokens`: eager steps of many sizes share one plan.
+    `planned_tokens` is the capacity of extend tokens that attention plans for, padding not counted:
+    eager steps of many sizes share one plan.
     """
 
     extend_tokens: int

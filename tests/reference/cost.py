@@ -65,7 +65,7 @@ def pairs_of(parts: list[Part]) -> int:
 
 def graph_of(model: CostModel, parts: list[Part]) -> tuple[int, int] | None:
     """Extend tokens and decodes of the smallest graph that holds the step."""
-    decodes, tokens, beside, (most, _) = (
+    decodes, tokens, beside, (most,) = (
         [size for size in row if size >= 0] for row in model.sizes.tolist()
     )
     extends = [count for _, count, _ in parts if count > 1]
@@ -88,6 +88,8 @@ def profiled(model: CostModel, parts: list[Part], shared: int) -> float:
         padded, samples = sum(graph), graph[1] + (int(model.sizes[3, 0]) if graph[0] else 0)
     else:
         padded = sum(-(-size // 16) * 16 for size in (sum(p[1] for p in extends), len(ones)))
+        if extends and padded > 512:
+            padded = -(-padded // 128) * 128
         samples = sum(part[2] for part in parts)
     ns = interpolated(model.linear.tolist(), padded) + (0 if graph else term["eager"])
     if samples:
@@ -95,9 +97,10 @@ def profiled(model: CostModel, parts: list[Part], shared: int) -> float:
     if extends:
         context = sum(start + count for start, count, _ in extends)
         ns += term["extends"] + term["extend"] * len(extends)
-        small_tiles = sum(count for _, count, _ in extends) <= model.sizes[3, 1]
-        ns += term["short_pair" if small_tiles else "pair"] * pairs_of(extends)
         ns += term["extend_context"] * context
+        for start, count, _ in extends:
+            ends = range(32, count + 32, 32)
+            ns += term["tile_context"] * sum(start + end for end in ends)
     if ones:
         context = sum(start + 1 for start, _, _ in ones)
         shared = min(shared, context)

@@ -38,6 +38,8 @@ MERGE_FIELDS = tl.constexpr(8)
 _ITEM_OVERHEAD = 2.0
 _MERGE_COST = 8.0
 _MERGE_OCCUPANCY = 8
+_PARTIALS = 4
+"""Chunks of split tiles that a plan may hold, to each program that runs at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ class AttentionPlan:
         self.num_kv_heads = num_kv_heads
         self.programs = multiprocessors * shape.occupancy
         self.merge_programs = multiprocessors * _MERGE_OCCUPANCY
-        self.max_partials = triton.cdiv(2 * self.programs, num_kv_heads)
+        self.max_partials = triton.cdiv(_PARTIALS * self.programs, num_kv_heads)
         max_tiles = max_requests + max_tokens // self.tile_tokens
         self.max_items = max_tiles + self.max_partials
         self.grid = self.max_items * num_kv_heads
