@@ -124,12 +124,15 @@ def test_offsets_beyond_two_to_the_31() -> None:
         ({"block_size": 64}, True),
         ({"block_size": 8}, False),
         ({"dtype": torch.float32}, False),
-        ({"max_tokens": 512, "max_q_tokens": 512}, False),
+        ({"max_tokens": 64, "max_q_tokens": 64}, True),
+        ({"max_tokens": 32, "max_q_tokens": 32}, False),
         ({"specialised": False}, False),
     ],
     ids=str,
 )
-def test_it_is_chosen_for_steps_that_fill_the_gpu(changes: dict[str, object], taken: bool) -> None:
+def test_it_is_chosen_for_all_but_the_smallest_steps(
+    changes: dict[str, object], taken: bool
+) -> None:
     options: dict[str, object] = {
         "max_tokens": 4096,
         "max_q_tokens": 4096,

@@ -17,10 +17,10 @@ in the cache before the call, like the prefix, so one loop serves both.
 Grid: programs for the plan's work items (a tile of packed query rows, or a chunk of its context) and
 KV heads; fixed by the plan's capacity, so a CUDA graph can hold it. Accumulation in float32, softmax
 in base 2; fp32 products are IEEE (no TF32). KV blocks of at least 64 tokens are fetched by the
-tensor memory accelerator, smaller ones gathered. On Hopper, 16-bit steps that fill the GPU run in the
-warp-specialised kernel of attention/hopper.py instead. Rows of `out` that no request owns stay as they
-are. Unsupported: head_dim other than a power of two from 16 to 128, more than 128
-query heads a KV head, sliding windows.
+tensor memory accelerator, smaller ones gathered. On Hopper, 16-bit steps of more than a few tokens
+run in the warp-specialised kernel of attention/hopper.py instead. Rows of `out` that no request owns
+stay as they are. Unsupported: head_dim other than a power of two from 16 to 128, more than 128 query
+heads a KV head, sliding windows.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def extend_tile_shape(
 
     Chosen by measurement on an H100 at head_dim 128. Large tiles read KV less often but leave too
     few of them to fill the GPU in a small step; gathers need larger tiles than descriptors. Where
-    the kernel of `attention/hopper.py` can run (`specialised`), it takes the steps that fill the GPU.
+    the kernel of `attention/hopper.py` can run (`specialised`), it takes all steps but the smallest.
     """
     least = max(16, triton.next_power_of_2(num_heads // num_kv_heads))
     rows = max(least, max_q_tokens * num_heads // num_kv_heads)
@@ -60,11 +60,11 @@ def extend_tile_shape(
         return TileShape(max(32, least), 32, num_warps=4, num_stages=1, occupancy=2)
     if rows <= 16:
         return TileShape(16, 128, num_warps=4, num_stages=3, occupancy=1)
-    if rows <= 64 and block_size < 64:
+    if block_size < 64 and rows <= (128 if specialised else 64):
         return TileShape(64, 128, num_warps=4, num_stages=3, occupancy=1)
     if rows <= 64:
         return TileShape(64, 64, num_warps=4, num_stages=4, occupancy=1, use_tma=True)
-    if specialised and fills and block_size >= 16:
+    if specialised and block_size >= 16:
         return TileShape(128, 128, num_warps=8, num_stages=3, occupancy=1, specialised=True)
     if block_size >= 64:
         if fills:
