@@ -86,8 +86,8 @@ class LruCurve:
         rates, *others = (one.rates(blocks) for one in curves)
         if not others:
             return rates, np.zeros_like(rates)
-        spread = np.std(others, axis=0) * np.sqrt(NUM_PARTS - 1)
-        return rates, np.maximum(STUDENT_T * spread, self._unseen)
+        squares = np.square(np.array(others) - rates).mean(axis=0)
+        return rates, np.maximum(STUDENT_T * np.sqrt((NUM_PARTS - 1) * squares), self._unseen)
 
     @property
     def full(self) -> int | None:
