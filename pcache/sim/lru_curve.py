@@ -58,7 +58,7 @@ class LruCurve:
         counted = prompt_tokens[self._counted]
         self._totals = np.array([counted.sum(), len(counted)], np.float64)
         self.largest = int(trace.requests.footprint.max())
-        self.ceilings = self._ceilings(trace)
+        self.ceilings = self._ceilings(trace, self.largest)
         self._shares: F8 | None = None
         self._parts: list[int | None] = [None]
         self._unseen = np.zeros((2, 1))
@@ -118,16 +118,19 @@ class LruCurve:
         trace, divisors = self._trace, self._totals
         if self._shares is not None:
             trace = sampled(trace, self._shares, self._options.seed, without)
-            found = self._ceilings(trace)  # what is known exactly corrects the size of the sample
-            divisors = self._totals / np.divide(self.ceilings, found, np.ones(2), where=found > 0)
+            # The hits of unlimited memory are known exactly; they correct the size of the sample.
+            known, found = (self._ceilings(one, num_blocks) for one in (self._trace, trace))
+            divisors = self._totals / np.divide(known, found, np.ones(2), where=found > 0)
         append = self._options.append_unkeyed
         rows = stack_distances(trace, num_blocks, append_unkeyed=append)
         low, count, request = rows[self._counted[rows[:, 2]]].T
         tokens, mean = (Ramps(low, count, weight[request]) for weight in self._weights)
         return _Curve(tokens, mean, divisors)
 
-    def _ceilings(self, trace: SegmentTrace) -> F8:
-        hits = np.where(self._counted, unlimited_hits(trace.segments, trace.requests), 0)
+    def _ceilings(self, trace: SegmentTrace, num_blocks: int) -> F8:
+        """Hit rates of unlimited memory in requests of at most `num_blocks` blocks."""
+        counted = self._counted & (trace.requests.footprint <= num_blocks)
+        hits = np.where(counted, unlimited_hits(trace.segments, trace.requests), 0)
         return np.array([(weight * hits).sum() for weight in self._weights]) / self._totals
 
 
