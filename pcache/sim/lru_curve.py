@@ -9,7 +9,15 @@ import numpy as np
 
 from pcache.cache.contract import CacheConfig
 from pcache.sim.ramps import Ramps
-from pcache.sim.sampling import NUM_PARTS, check_sample, relative_errors, sampled, sampling_shares
+from pcache.sim.sampling import (
+    NUM_PARTS,
+    Sample,
+    check_sample,
+    draw,
+    grown,
+    relative_errors,
+    sampling_shares,
+)
 from pcache.sim.segments import SegmentTrace, unlimited_hits
 from pcache.sim.stack_distance import stack_distances
 from pcache.types import F8, I8
@@ -59,14 +67,13 @@ class LruCurve:
         self._totals = np.array([counted.sum(), len(counted)], np.float64)
         self.largest = int(trace.requests.footprint.max())
         self.ceilings = self._ceilings(trace, self.largest)
-        self._shares: F8 | None = None
-        self._parts: list[int | None] = [None]
+        self._sample: Sample | None = None
         self._unseen = np.zeros((2, 1))
         if options.sample is not None:
-            check_sample(trace, options.sample)
-            self._shares = sampling_shares(trace, options.sample)
-            self._parts += range(NUM_PARTS)
-            _, of_hits = relative_errors(trace, self._shares)
+            shares = sampling_shares(trace, options.sample)
+            check_sample(trace, options.sample, shares)
+            self._sample = draw(trace, shares, options.seed)
+            _, of_hits = relative_errors(trace, shares)
             self._unseen = RULE_OF_THREE * of_hits**2 * self.ceilings[:, None]
         self._whole = self._curves(self.largest)
 
@@ -112,15 +119,20 @@ class LruCurve:
     def _curves(self, num_blocks: int) -> list[_Curve]:
         """The curve of the trace, or of the sample and of it without each part, with requests above
         `num_blocks` rejected."""
-        return [self._curve(num_blocks, without) for without in self._parts]
+        if self._sample is None:
+            return [self._curve(self._trace, num_blocks, self._totals)]
+        curves = []
+        known = self._ceilings(
+            self._trace, num_blocks
+        )  # exact, so it can correct the sample's size
+        for without in (None, *range(NUM_PARTS)):
+            trace = grown(self._sample, without)
+            found = self._ceilings(trace, num_blocks)
+            correction = np.divide(known, found, np.ones(2), where=found > 0)
+            curves.append(self._curve(trace, num_blocks, self._totals / correction))
+        return curves
 
-    def _curve(self, num_blocks: int, without: int | None) -> _Curve:
-        trace, divisors = self._trace, self._totals
-        if self._shares is not None:
-            trace = sampled(trace, self._shares, self._options.seed, without)
-            # The hits of unlimited memory are known exactly; they correct the size of the sample.
-            known, found = (self._ceilings(one, num_blocks) for one in (self._trace, trace))
-            divisors = self._totals / np.divide(known, found, np.ones(2), where=found > 0)
+    def _curve(self, trace: SegmentTrace, num_blocks: int, divisors: F8) -> _Curve:
         append = self._options.append_unkeyed
         rows = stack_distances(trace, num_blocks, append_unkeyed=append)
         low, count, request = rows[self._counted[rows[:, 2]]].T

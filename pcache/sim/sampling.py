@@ -16,21 +16,40 @@ take the sample for one drawn with replacement, whose variance is 1/(1 − π) t
 from __future__ import annotations
 
 from math import ceil, floor, log10, sqrt
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from pcache.errors import ConfigError
 from pcache.sim.segments import SegmentTrace, count_visits, skip_empty
-from pcache.types import F8
+from pcache.types import F8, I8
 
-__all__ = ["NUM_PARTS", "check_sample", "relative_errors", "sampled", "sampling_shares"]
+__all__ = [
+    "NUM_PARTS",
+    "Sample",
+    "check_sample",
+    "draw",
+    "grown",
+    "relative_errors",
+    "sampling_shares",
+]
 
 NUM_PARTS = 10
 ALWAYS = 1 / 64
 """Segments in at least this share of the requests are always kept."""
 LARGEST_ERROR = 0.1
 """Samples whose size in blocks or in hits has a relative standard error above this are refused."""
+
+
+class Sample(NamedTuple):
+    """What is kept of a trace: segments of their own length with their probabilities `shares` and
+    their `parts`, −1 for none. All segments that were left to chance had `num_blocks`."""
+
+    trace: SegmentTrace
+    shares: F8
+    parts: I8
+    num_blocks: int
 
 
 def sampling_shares(trace: SegmentTrace, rate: float) -> F8:
@@ -61,15 +80,16 @@ def relative_errors(trace: SegmentTrace, shares: F8) -> tuple[float, float]:
     return errors[0], errors[1]
 
 
-def check_sample(trace: SegmentTrace, rate: float) -> None:
-    """Raise ConfigError where a sample is too small for its error to mean anything."""
+def check_sample(trace: SegmentTrace, rate: float, shares: F8) -> None:
+    """Raise ConfigError where the sample of `rate`, and thus of `shares`, is too small for its error
+    to mean anything."""
+    found = max(relative_errors(trace, shares))
+    if found <= LARGEST_ERROR:
+        return
 
     def error(rate: float) -> float:
         return max(relative_errors(trace, sampling_shares(trace, rate)))
 
-    found = error(rate)
-    if found <= LARGEST_ERROR:
-        return
     low, high = rate, 1.0
     while high > 1.001 * low:
         middle = sqrt(low * high)
@@ -81,18 +101,31 @@ def check_sample(trace: SegmentTrace, rate: float) -> None:
     )
 
 
-def sampled(trace: SegmentTrace, shares: F8, seed: int, without: int | None = None) -> SegmentTrace:
-    """The trace without the segments that a hash of number and seed leaves out; those that are kept
-    grow longer instead. `without` leaves out one of the sample's NUM_PARTS parts too."""
+def draw(trace: SegmentTrace, shares: F8, seed: int) -> Sample:
+    """Keep the segments that a hash of number and seed chooses."""
     segments, requests = trace.segments.copy(), trace.requests.copy()
     lot, alone, part = (_uniform(len(segments), 3 * seed + salt) for salt in range(3))
-    grown = np.where(lot < shares, segments.blocks / shares, 0)
+    kept = lot < shares
+    num_blocks = int(segments.blocks[shares < 1].sum())
+    segments.blocks[~kept] = 0
+    skip_empty(segments, requests)
+    number = np.cumsum(kept) - 1
+    segments.parent = number[segments.parent]
+    requests.leaf = number[requests.leaf]
+    parts = np.where(alone < shares, -1, (part * NUM_PARTS).astype(np.int64))
+    return Sample(SegmentTrace(segments[kept], requests), shares[kept], parts[kept], num_blocks)
+
+
+def grown(sample: Sample, without: int | None = None) -> SegmentTrace:
+    """The sample at the size of the trace that it was drawn from; or the same `without` a part."""
+    segments, requests = sample.trace.segments.copy(), sample.trace.requests.copy()
+    lengths = segments.blocks / sample.shares
     if without is not None:
-        others = np.where(np.floor(part * NUM_PARTS) != without, NUM_PARTS / (NUM_PARTS - 1), 0)
-        grown *= np.where(alone < shares, 1, others)
-    chance = shares < 1
-    grown[chance] *= segments.blocks[chance].sum() / max(grown[chance].sum(), 1)
-    segments.blocks = np.rint(grown)
+        stay = np.where(sample.parts != without, NUM_PARTS / (NUM_PARTS - 1), 0)
+        lengths *= np.where(sample.parts < 0, 1, stay)
+    chance = sample.shares < 1
+    lengths[chance] *= sample.num_blocks / max(lengths[chance].sum(), 1)
+    segments.blocks = np.rint(lengths)
     skip_empty(segments, requests)
     return SegmentTrace(segments, requests)
 

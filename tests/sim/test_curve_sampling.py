@@ -14,8 +14,9 @@ from pcache.sim.lru_curve import CurveOptions, LruCurve
 from pcache.sim.sampling import (
     NUM_PARTS,
     check_sample,
+    draw,
+    grown,
     relative_errors,
-    sampled,
     sampling_shares,
 )
 from pcache.sim.segments import SegmentTrace, count_visits, segment_trace
@@ -88,12 +89,16 @@ def test_the_whole_trace_is_exact() -> None:
 @pytest.mark.parametrize("name", ["rag", "multi-turn-chat", "agent-tools"])
 def test_too_small_a_sample_is_refused(name: str) -> None:
     blocks, _ = in_blocks(shipped(name))
+
+    def check(rate: float) -> None:
+        check_sample(blocks, rate, sampling_shares(blocks, rate))
+
     with pytest.raises(ConfigError, match="too small to state an error") as refused:
-        check_sample(blocks, 0.004)
+        check(0.004)
     named = float(str(refused.value).rsplit(maxsplit=1)[-1])
-    check_sample(blocks, named)
+    check(named)
     with pytest.raises(ConfigError):
-        check_sample(blocks, 0.9 * named)
+        check(0.9 * named)
 
 
 def test_relative_errors_are_those_of_many_samples() -> None:
@@ -116,29 +121,28 @@ def test_a_sample_is_a_smaller_trace_of_the_same_size() -> None:
     shares = sampling_shares(blocks, 0.2)
     visits = count_visits(blocks)
     used = visits > 0
-    rare = used & (shares < 1)
-    assert visits[rare] @ shares[rare] < 0.3 * visits[used].sum()
-    total = before.blocks[used].sum()
-    for seed, without in [(0, None), (1, None), (2, 3)]:
-        one = sampled(blocks, shares, seed, without).segments.blocks
-        assert one[used].sum() == pytest.approx(total, rel=0.01)
-        assert (one[used & ~rare] == before.blocks[used & ~rare]).all()
+    total, certain = (blocks.segments.blocks[some].sum() for some in (used, used & (shares == 1)))
+    samples = [draw(blocks, shares, seed) for seed in (0, 0, 1)]
+    for sample in samples:
+        for one in grown(sample), grown(sample, 3):
+            there = count_visits(one) > 0
+            always = there & (sample.shares == 1)
+            assert one.segments.blocks[there].sum() == pytest.approx(total, rel=0.01)
+            assert one.segments.blocks[always].sum() == certain
+            rare = there & (sample.shares < 1)
+            assert count_visits(one)[rare].sum() < 0.25 * visits[used & (shares < 1)].sum()
+    first, again, other = (sample.trace.segments.blocks.tolist() for sample in samples)
+    assert first == again != other
     assert (blocks.segments == before).all()
-    again = sampled(blocks, shares, 0)
-    assert (again.segments == sampled(blocks, shares, 0).segments).all()
-    assert (again.segments != sampled(blocks, shares, 1).segments).any()
 
 
 def test_parts_split_the_sample() -> None:
     """Each kept segment is missing from one of the sub-samples, or from none."""
     blocks, _ = in_blocks(shipped("multi-turn-chat"))
-    shares = sampling_shares(blocks, 0.2)
-    kept = sampled(blocks, shares, 0).segments.blocks > 0
-    parts = np.array(
-        [sampled(blocks, shares, 0, part).segments.blocks > 0 for part in range(NUM_PARTS)]
-    )
-    assert not (parts & ~kept).any()
-    missing = NUM_PARTS - parts[:, kept].sum(axis=0)
+    sample = draw(blocks, sampling_shares(blocks, 0.2), 0)
+    kept = grown(sample).segments.blocks > 0
+    without = [grown(sample, part).segments.blocks > 0 for part in range(NUM_PARTS)]
+    missing = (kept & ~np.array(without)).sum(axis=0)
     assert set(missing) == {0, 1}
-    assert (missing == 0)[shares[kept] == 1].all()
-    assert ((~parts & kept).sum(axis=1) > 0).all()
+    assert (missing[sample.shares == 1] == 0).all()
+    assert all((one != kept).any() for one in without)
