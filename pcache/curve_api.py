@@ -51,9 +51,10 @@ def curve(
 
     Computed at the capacities of `kv_tokens` (as "1M,2.5M"), or at `points` of them from the largest
     request to where the ceiling is reached; and at what fits beside the weights of each of `model` on
-    each of `gpu`, names separated by commas. `sample` looks at about that share of the trace, which
-    leaves the bound out. `progress` is called with the share that is done. Raises TraceError for an
-    unreadable trace and ConfigError for options that cannot work.
+    each of `gpu`, names separated by commas. `sample` looks at about that share of the trace, states
+    how far off the rates may be for that, and leaves the bound out. `progress` is called with the
+    share that is done. Raises TraceError for an unreadable trace and ConfigError for options that
+    cannot work, among them a sample too small to state an error.
     """
     loaded, setup = set_up(trace, warm_up, path)
     if not loaded.has_content:
@@ -62,10 +63,8 @@ def curve(
         )
     if not 2 <= points <= MOST_POINTS:
         raise ConfigError(f"--points {points} is not between 2 and {MOST_POINTS:,}")
-    if sample is not None and not 0 < sample < 1:
-        raise ConfigError(
-            f"--sample {sample:g} is not a share between 0 and 1; leave it out for all"
-        )
+    if sample is not None and not 0 < sample <= 1:
+        raise ConfigError(f"--sample {sample:g} is not a share above 0 and of at most 1")
     models = [model_shape(name.strip()) for name in model.split(",")]
     marks = {} if gpu is None else _fitting(models, gpu, tp)
     total = setup.total_tokens(outputs=outputs)

@@ -16,7 +16,7 @@ CURVE_COLUMNS = {
     "feasible_hit_rate": "of a schedule that knows the future and keeps no block without its parent",
     "bound_hit_rate": "what no eviction exceeds",
     "rejected_requests": "counted requests that exceed the capacity; their tokens count as missed",
-    "hit_rate_error": "95 % of samples lie within this of hit_rate; 0 unless sampled",
+    "hit_rate_error": "the exact hit rate is within this of hit_rate in 95 % of samples; else 0",
     "hit_rate_request_mean_error": "likewise",
     "mark": "what is special about this capacity, or empty",
 }

@@ -162,7 +162,7 @@ def _notes(curve: HitCurve) -> list[str]:
         notes.append(f"Bound and feasible differ by at most {100 * gap:.2g} points.")
     if curve.sample is not None:
         notes.append(
-            f"Estimated from five samples at {100 * curve.sample:g} %; 95 % of such estimates are "
-            "within ±. The bound needs the whole trace."
+            f"Estimated from a sample of {100 * curve.sample:g} %; the exact hit rate is within ± in "
+            "95 % of such estimates. The bound needs the whole trace."
         )
     return notes

@@ -72,11 +72,13 @@ def _lines(axes: Any, curve: HitCurve, tokens: Any) -> None:
     axes.plot(tokens, points["hit_rate"], color=COLORS[0], label="LRU, by tokens")
     axes.plot(tokens, points["hit_rate_request_mean"], color=COLORS[2], linestyle=(0, (4.5, 1.8)),
               label="LRU, mean of requests")  # fmt: skip
-    for kind, color in (("hit_rate", COLORS[0]), ("hit_rate_request_mean", COLORS[2])):
-        error = points[f"{kind}_error"]
+    for kind, color, label in (
+        ("hit_rate", COLORS[0], "95 % confidence"), ("hit_rate_request_mean", COLORS[2], None)
+    ):  # fmt: skip
+        rate, error = points[kind], points[f"{kind}_error"]
         if error.any():
-            axes.fill_between(tokens, points[kind] - error, points[kind] + error, color=color,
-                              alpha=0.2, linewidth=0)  # fmt: skip
+            axes.fill_between(tokens, (rate - error).clip(lower=0), rate + error, color=color,
+                              alpha=0.2, linewidth=0, label=label)  # fmt: skip
 
 
 def _point(axes: Any, curve: HitCurve, tokens: int, words: str) -> None:

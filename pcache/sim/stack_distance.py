@@ -47,16 +47,13 @@ class _Stack(NamedTuple):
     state: Records
 
 
-def stack_distances(
-    trace: SegmentTrace, num_blocks: int, *, append_unkeyed: bool = False, copies: bool = True
-) -> I8:
+def stack_distances(trace: SegmentTrace, num_blocks: int, *, append_unkeyed: bool = False) -> I8:
     """Which capacities hit: rows (low, count, request), int64 [ranges, 3].
 
     A row says that for k = 1 … count one block of the request is a hit for C ≥ low + k blocks.
     Requests of more than `num_blocks` blocks are left out, as a cache of that size rejects them; so
     the answer is that of `hash` for every C from the largest of the others to `num_blocks`, and
-    beyond where none was left out. Without `copies`, a block that is computed again replaces the one
-    that there was, which is simpler and not what `hash` does.
+    beyond where none was left out.
     """
     segments, requests = trace
     visits, longest = path_sizes(segments, requests)
@@ -68,12 +65,12 @@ def stack_distances(
         records(1, slot=np.int64, blocks=np.int64, partial=np.int64),
     )
     path = np.zeros(longest, np.int64)
-    return _pass(segments, requests, num_blocks, append_unkeyed, copies, stack, path, visits)
+    return _pass(segments, requests, num_blocks, append_unkeyed, stack, path, visits)
 
 
 @compiled
 def _pass(
-    segments: Records, requests: Records, num_blocks: int, append_unkeyed: bool, copies: bool,
+    segments: Records, requests: Records, num_blocks: int, append_unkeyed: bool,
     stack: _Stack, path: I8, room: int,
 ) -> I8:  # fmt: skip
     ranges = np.zeros((room, 3), np.int64)
@@ -97,7 +94,7 @@ def _pass(
             if copy.oldest != copy.newest:
                 behind, found = _leave_behind(stack, copy.oldest, blocks, behind, known, found)
         _give_back_partial(stack, here.partial, append_unkeyed)
-        _touch(stack, segments, path, length, here.limit if copies else here.footprint)
+        _touch(stack, segments, path, length, here.limit)
         _sort_in(behind, known, found)
         known = found
     return ranges[:num]

@@ -49,7 +49,7 @@ def test_the_table_is_short_and_fits() -> None:
 def test_sampling_states_its_error() -> None:
     shown = " ".join(pcache("curve", RAG, "--sample", "0.3").stdout.split())
     assert "±" in shown
-    assert "five samples at 30 %" in shown
+    assert "a sample of 30 %; the exact hit rate is within ± in 95 %" in shown
     assert "feasible" not in shown
 
 
@@ -70,7 +70,8 @@ BAD_OPTIONS = {
     "--kv-tokens 1M,x": "--kv-tokens 'x' is not understood",
     "--kv-tokens inf": "--kv-tokens inf is the ceiling; name capacities like 1M,2.5M",
     "--points 1": "--points 1 is not between 2 and 10,000",
-    "--sample 1.5": "--sample 1.5 is not a share between 0 and 1",
+    "--sample 1.5": "--sample 1.5 is not a share above 0 and of at most 1",
+    "--sample 0.01": "the smallest that works is 0.18",
     "--gpu x": "unknown GPU 'x'",
     "--gpu h100 --model llama-3.1-70b": "llama-3.1-70b does not fit",
     "--gpu h100 --tp 3": "--tp 3 cannot split",

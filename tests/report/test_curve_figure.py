@@ -51,3 +51,13 @@ def test_a_trace_that_never_hits() -> None:
     figure = draw_curve(pcache.curve(small_trace([[1], [2]]), block_size=1))
     figure.draw_without_rendering()
     assert not [text for text in figure.axes[0].texts if "knee" in text.get_text()]
+
+
+def test_a_sample_has_a_band_on_each_line() -> None:
+    curve = pcache.curve(RAG, points=20, sample=0.3)
+    bands = draw_curve(curve).axes[0].collections
+    for band, kind in zip(bands, ("hit_rate", "hit_rate_request_mean"), strict=True):
+        [path] = band.get_paths()
+        widest = curve.points[kind] + curve.points[f"{kind}_error"]
+        assert path.vertices[:, 1].max() == pytest.approx(widest.max())
+    assert not draw_curve(pcache.curve(RAG, points=20, bound=False)).axes[0].collections

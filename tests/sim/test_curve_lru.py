@@ -118,8 +118,6 @@ def test_a_copy_that_stays_behind() -> None:
     blocks = segment_trace(trace, build_forest(trace), 1, outputs=False)
     hits = {c: hits_at(stack_distances(blocks, c), c, 5).tolist() for c in (2, 3, 4)}
     assert hits == {2: [0, 0, 0, 1, 0], 3: [0, 0, 0, 1, 0], 4: [0, 0, 0, 1, 1]}
-    merged = stack_distances(blocks, 3, copies=False)
-    assert hits_at(merged, 3, 5).tolist() == [0, 0, 0, 1, 1]
 
 
 def curve_of(prompts: list[list[int]]) -> LruCurve:
