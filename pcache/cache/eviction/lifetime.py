@@ -4,7 +4,7 @@ What it knows. For every content seen: how often it was hit, and how long ago it
 blocks that requests asked for since. Content is in a class by octaves of hits + 1 (0; 1-2; 3-6; …).
 For each class and age, in half octaves, it counts the waits that ended in a hit and those that have not
 ended, evicted content included for COHORTS / SHARE capacities, so that it also learns of waits longer
-than anything stays; counts fade in the same time. A triangle over SMOOTH bins to either side levels
+than anything stays; counts fade in twice that time. A triangle over SMOOTH bins to either side levels
 what is chance. That gives the chance of a hit at each age; where a class has seen little, all classes
 together speak for it, and PRIOR before anything is known.
 
@@ -47,6 +47,8 @@ SMOOTH = 2
 SHARE = 32
 COHORTS = 512
 """A cohort is what was asked for last within a SHARE-th of a capacity; so many cohorts are known."""
+KEPT = 1.0 - 0.5 / COHORTS
+"""Share of every count that is left when another cohort starts."""
 PERIOD = 8
 """Indices are made anew so often in a capacity of asked-for blocks."""
 PRIOR = 0.05
@@ -121,8 +123,8 @@ def _make_cohorts(p: PolicyState) -> None:
     while p.amounts[COHORT] < p.facts[0].hand // length:
         p.amounts[COHORT] += 1
         for at in range(SIZE):
-            numbers[HITS + at] *= 1.0 - 1.0 / COHORTS
-            numbers[WAITS + at] *= 1.0 - 1.0 / COHORTS
+            numbers[HITS + at] *= KEPT
+            numbers[WAITS + at] *= KEPT
         for group in range(CLASSES):
             at = _cohort_at(p.amounts[COHORT], group)
             numbers[WAITS + group * BINS + given_up] += numbers[at]

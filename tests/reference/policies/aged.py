@@ -61,7 +61,7 @@ class Lifetime(PlainPolicy):
         self.newest += 1
         for counts in (self.ended, self.given_up):
             for cell in counts:
-                counts[cell] *= 1.0 - 1.0 / COHORTS
+                counts[cell] *= 1.0 - 0.5 / COHORTS
         for group in range(CLASSES):
             blocks = self.cohorts.pop((self.newest - COHORTS, group), 0.0)
             self.given_up[group, age_bin(COHORTS * self.length)] += blocks
