@@ -30,6 +30,7 @@ all cells a request, over all cohorts every eighth of a capacity.
 
 from __future__ import annotations
 
+import numpy as np
 from numba import cfunc
 
 from pcache.cache.eviction.compiled import ENTRY, PolicyState, note, ordered, state_of
@@ -74,6 +75,8 @@ needs = {
 }  # fmt: skip
 
 _KEYS_FROM = 3
+_LENGTHS = np.diff(2.0 ** (np.arange(BINS + 1) / 2))
+"""Of the bins, in blocks asked for."""
 
 
 @hot
@@ -317,7 +320,7 @@ def _best_ratio(p: PolicyState, first_bin: int) -> float:
     for age_bin in range(first_bin, BINS):
         chance = p.numbers[CHANCE + age_bin]
         gain += left * chance
-        cost += left * (1.0 - 0.5 * chance) * (2.0 ** ((age_bin + 1) / 2) - 2.0 ** (age_bin / 2))
+        cost += left * (1.0 - 0.5 * chance) * _LENGTHS[age_bin]
         left *= 1.0 - chance
         best = max(best, gain / cost)
         if left < 1e-4:
