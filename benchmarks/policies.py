@@ -1,11 +1,12 @@
 """Every eviction policy on every trace at ten capacities, beside the offline bound.
 
-    python benchmarks/policies.py [TRACE ...]
+    python benchmarks/policies.py [--own] [TRACE ...]
 
 For every shipped trace, and those named, in serial replay, prompts only: `hash` and `radix` with blocks
 of 16 tokens (hash-block traces with their own), from the largest request to where LRU reaches the
 ceiling. The bound is that of `hash`. Writes reports/data/policies.csv anew and draws
-reports/figures/policies.png.
+reports/figures/policies.png. With --own only the rows of our own policy are made anew, and the rest
+stays as it is.
 """
 
 from __future__ import annotations
@@ -42,10 +43,13 @@ REAL_CAPACITY = 2_500_000
 
 def main() -> None:
     """Replay everything, write the table, print what matters, draw."""
-    named = [Path(name) for name in sys.argv[1:]]
+    named = [Path(name) for name in sys.argv[1:] if name != "--own"]
     paths = [*named, *sorted((ROOT / "traces").glob("*.jsonl.xz"))]
-    with Pool(2) as pool:
-        table = pd.concat(pool.imap(compared, paths, chunksize=1), ignore_index=True)
+    if "--own" in sys.argv:
+        table = with_own_anew(pd.read_csv(RESULTS), paths)
+    else:
+        with Pool(2) as pool:
+            table = pd.concat(pool.imap(compared, paths, chunksize=1), ignore_index=True)
     table.to_csv(RESULTS, index=False, float_format="%.6f", lineterminator="\n")
     print(verdict(table).to_string(float_format="%.2f"))
     draw(table)
@@ -55,29 +59,50 @@ def compared(path: Path) -> pd.DataFrame:
     """All policies on one trace; a row for each index, eviction and capacity."""
     trace = read_trace(path)
     forest = build_forest(trace)
-    rows = list(replays(trace, forest, max(BLOCK_SIZE, trace.symbol_tokens)))
+    rows = list(replays(trace, forest, max(BLOCK_SIZE, trace.symbol_tokens), NUM_CAPACITIES))
     print(f"{trace.name}: {len(rows)} replays", file=sys.stderr, flush=True)
     return pd.DataFrame(rows)
 
 
-def replays(trace: Trace, forest: PrefixForest, block_size: int) -> Iterator[dict[str, Any]]:
+def with_own_anew(table: pd.DataFrame, paths: list[Path]) -> pd.DataFrame:
+    """The table with new hit rates of our own policy on these traces."""
+    for path in paths:
+        trace = read_trace(path)
+        forest = build_forest(trace)
+        for at in table.index[(table["trace"] == trace.name) & (table["eviction"] == OWN)]:
+            cell = table.loc[at]
+            config = CacheConfig(
+                cell["index"], int(cell["block_size"]), int(cell["capacity_tokens"]), OWN
+            )
+            table.loc[at, "hit_rate"] = hit_rate(trace, config, forest)
+    return table
+
+
+def replays(
+    trace: Trace, forest: PrefixForest, block_size: int, num_capacities: int
+) -> Iterator[dict[str, Any]]:
     """Rows of one trace."""
-    for tokens, bound in capacities(trace, block_size):
+    for tokens, bound in capacities(trace, block_size, num_capacities):
         for index in ("hash", "radix"):
             orders = EVICTION_ORDERS if index == "radix" else ["lru"]
             for eviction in [*orders, *POLICIES]:
                 config = CacheConfig(index, block_size, tokens, eviction)
-                cached = replay(trace, config, forest=forest).cached_tokens.clip(min=0).sum()
                 yield {
                     "trace": trace.name, "index": index, "block_size": block_size,
                     "eviction": eviction, "capacity_tokens": tokens,
-                    "hit_rate": cached / trace.prompt_tokens.sum(), "bound": bound,
+                    "hit_rate": hit_rate(trace, config, forest), "bound": bound,
                 }  # fmt: skip
 
 
-def capacities(trace: Trace, block_size: int) -> list[tuple[int, float]]:
+def hit_rate(trace: Trace, config: CacheConfig, forest: PrefixForest) -> float:
+    """By tokens."""
+    cached = replay(trace, config, forest=forest).cached_tokens.clip(min=0).sum()
+    return float(cached / trace.prompt_tokens.sum())
+
+
+def capacities(trace: Trace, block_size: int, num_capacities: int) -> list[tuple[int, float]]:
     """Capacities in tokens with the offline bound of `hash` there."""
-    points = curve(trace, block_size=block_size, points=NUM_CAPACITIES).points
+    points = curve(trace, block_size=block_size, points=num_capacities).points
     points = points[~points["mark"].isin(["knee", "best possible at ceiling"])]
     found = dict(zip(points["capacity_tokens"], points["bound_hit_rate"], strict=True))
     if min(found) < REAL_CAPACITY < max(found):

@@ -1,16 +1,17 @@
 """Learned lifetimes, pcache's own policy: keep what promises the most hits for the room it takes.
 
 What it knows. For every content seen: how often it was hit, and how long ago it was last asked for, in
-blocks that requests asked for since. Content is in the class of its hits (those above TOP together).
+blocks that requests asked for since. Content is in a class by octaves of hits + 1 (0; 1-2; 3-6; …).
 For each class and age, in half octaves, it counts the waits that ended in a hit and those that have not
-ended, evicted content included for MEMORY capacities, so that it also learns of waits longer than
-anything stays. That gives the chance of a hit at each age; where a class has seen little, all classes
+ended, evicted content included for COHORTS / SHARE capacities, so that it also learns of waits longer
+than anything stays; counts fade in twice that time. A triangle over SMOOTH bins to either side levels
+what is chance. That gives the chance of a hit at each age; where a class has seen little, all classes
 together speak for it, and PRIOR before anything is known.
 
 What it does. A unit of some class and age may be kept until any later age. Each choice has an expected
-number of hits and an expected time in the cache; the best ratio of the two is the unit's index (the
-Gittins index of a job that may be stopped). The smallest index goes first, of equals the one used less
-recently.
+number of hits and an expected time in the cache; the best ratio of the two is the index of this *cell*
+(the Gittins index of a job that may be stopped). What lies in the cell with the smallest index goes
+first, the least recently asked for before others.
 
 Why it works. Prefixes are used either soon or never, or again and again, and where the border lies
 differs from trace to trace. LRU always keeps the young; this keeps them only as long as they deserve,
@@ -18,72 +19,79 @@ which on the conversation trace is a fraction of what LRU gives them, and gives 
 was hit before. It learns from itself alone: no rates to set, no trace to train on.
 
 Where it loses. It treats all content of a class alike: a session that will go on and one that is over
-look the same until they age. It needs some capacities of traffic to learn, and follows a change of the
-workload slowly, since it never forgets a count. Where LRU is near the bound already, its rounding to
-half octaves costs up to a point.
+look the same until they age. It needs some capacities of traffic to learn and as many to follow a
+change. Where LRU is near the bound already, what it learned late or by chance costs up to a point. In
+`radix` a node is known by its first block alone: where evicted nodes come back as one longer node, the
+waits of the lower ones seem never to end, and all of it counts as hit as often as its top.
 
-Parameters: the constants below; they are the same for every trace. Cost: logarithmic, and every eighth
-of a capacity a pass over all content known.
+Parameters: the constants below; they are the same for every trace. Cost: logarithmic, and a pass over
+all cells a request, over all cohorts every eighth of a capacity.
 """
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 from numba import cfunc
 
 from pcache.cache.eviction.compiled import ENTRY, PolicyState, note, ordered, state_of
-from pcache.cache.eviction.queues import put
-from pcache.cache.eviction.seam import EVICTABLE, EVICTED, HIT, INSERTED, SPLIT, VICTIM
+from pcache.cache.eviction.queues import put, take_out
+from pcache.cache.eviction.seam import EVICTABLE, HIT, INSERTED, SPLIT, VICTIM
 from pcache.jit import hot
 
 __all__ = ["entry", "needs"]
 
-TOP = 7
-"""Hits that are told apart."""
-MEMORY = 8
-"""Evicted content is forgotten so many capacities after it went."""
+CLASSES = 6
+BINS = 64
+"""Ages told apart: bin b holds 2^(b/2) <= age < 2^((b+1)/2)."""
+SMOOTH = 2
+"""Bins to either side that speak for a bin."""
+SHARE = 32
+COHORTS = 512
+"""A cohort is what was asked for last within a SHARE-th of a capacity; so many cohorts are known."""
+KEPT = 1.0 - 0.5 / COHORTS
+"""Share of every count that is left when another cohort starts."""
 PERIOD = 8
 """Indices are made anew so often in a capacity of asked-for blocks."""
-BINS = 64
-"""Ages told apart: bin b holds 2^(b/2) <= age + 1 < 2^((b+1)/2)."""
 PRIOR = 0.05
 """Chance of a hit in a bin before anything is known; weighs as much as one request."""
 
-CLASSES = TOP + 1
 SIZE = CLASSES * BINS
-HITS, WAITS, OPEN, INDEX, CHANCE = 0, SIZE, 2 * SIZE, 3 * SIZE, 4 * SIZE
-"""Places in `numbers`: waits that ended in a hit; that never will; that have not ended (the latter two
-together); the index; and scratch."""
-ASKED, SERVED, DUE, REQUESTS, FIRST_KNOWN = range(5)
+HITS, WAITS, OPEN, RISK, INDEX, CHANCE = 0, SIZE, 2 * SIZE, 3 * SIZE, 4 * SIZE, 5 * SIZE
+COHORT_BLOCKS = CHANCE + BINS
+"""Places in `numbers`, by cell: waits that ended in a hit; that were given up; that did not end in a
+hit (given up or still open); that reached the bin; the index. Then the chances of one class, and the
+blocks of each cohort and class."""
+ASKED, SERVED, DUE, REQUESTS, COHORT, AGED, LOWEST = range(7)
 """In `amounts`: blocks that the present request has asked for so far, the number of that request plus
-1, when indices are due, requests seen, and the head of the list of known content."""
+1, when indices are due, requests seen, the newest cohort, when units were last put into other cells,
+and a rank below which all cells are empty."""
+ORDER = LOWEST + 1
+RANK = ORDER + SIZE
+"""From here on in `amounts`: cells by rank, smallest index first, and the rank of each cell."""
 
-needs = {"queues": 1, "ghosts": True, "amounts": 5, "numbers": 4 * SIZE + BINS}
+needs = {
+    "queues": SIZE, "ghosts": True, "amounts": RANK + SIZE,
+    "numbers": COHORT_BLOCKS + COHORTS * CLASSES,
+}  # fmt: skip
 
 _KEYS_FROM = 3
+_LENGTHS = np.diff(2.0 ** (np.arange(BINS + 1) / 2))
+"""Of the bins, in blocks asked for."""
 
 
 @hot
 def on_event(p: PolicyState, event: int, unit: int, other: int) -> int:
     """`hand` is the present, in blocks asked for before the present request. Of known content, `mark`
-    is when it was asked for last, plus 1; `previous` its hits; `group` the units that hold it; `gone`
-    when it was evicted."""
+    is when it was asked for last, plus 1, and `previous` its hits; of an evictable unit, `mark` is the
+    same and `group` the class, both as of when it became evictable."""
     if event in (HIT, INSERTED):
-        _note_use(p, unit)
-        p.ghosts[_place(p, unit)].group += int(event == INSERTED)
+        _note_use(p, unit, event == HIT)
     elif event == SPLIT:
         _note_split(p, unit, other)
     elif event == EVICTABLE:
         _queue(p, unit)
     elif event == VICTIM:
-        if _now(p) >= p.amounts[DUE]:
-            _renew(p)
-        return p.roots[1]
-    elif event == EVICTED:
-        content = p.ghosts[_place(p, unit)]
-        content.group -= 1
-        content.gone = _now(p)
+        return _victim(p)
     return 0
 
 
@@ -100,22 +108,77 @@ def _now(p: PolicyState) -> int:
         facts.hand += p.amounts[ASKED]
         p.amounts[REQUESTS] += int(p.amounts[ASKED] > 0)
         p.amounts[ASKED], p.amounts[SERVED] = 0, facts.request + 1
+        _make_cohorts(p)
     return facts.hand
 
 
 @hot
-def _note_use(p: PolicyState, unit: int) -> None:
+def _cohort_length(p: PolicyState) -> int:
+    """In blocks asked for."""
+    return max(1, p.facts[0].capacity // SHARE)
+
+
+@hot
+def _make_cohorts(p: PolicyState) -> None:
+    """Start the cohorts up to the present. The oldest ones' waits are given up; all counts fade."""
+    numbers, length = p.numbers, _cohort_length(p)
+    given_up = _age_bin(COHORTS * length)
+    while p.amounts[COHORT] < p.facts[0].hand // length:
+        p.amounts[COHORT] += 1
+        for at in range(SIZE):
+            numbers[HITS + at] *= KEPT
+            numbers[WAITS + at] *= KEPT
+        for group in range(CLASSES):
+            at = _cohort_at(p.amounts[COHORT], group)
+            numbers[WAITS + group * BINS + given_up] += numbers[at]
+            numbers[at] = 0.0
+
+
+@hot
+def _cohort_at(cohort: int, group: int) -> int:
+    return COHORT_BLOCKS + cohort % COHORTS * CLASSES + group
+
+
+@hot
+def _count(p: PolicyState, place: int, sign: float) -> None:
+    """Add known content to its cohort, or with `sign` -1 take it out."""
+    content = p.ghosts[place]
+    cohort = (content.mark - 1) // _cohort_length(p)
+    if content.mark != 0 and cohort > p.amounts[COHORT] - COHORTS:
+        p.numbers[_cohort_at(cohort, _class(content.previous))] += sign * content.blocks
+
+
+@hot
+def _class(hits: int) -> int:
+    return min(_exponent(hits + 1.0), CLASSES - 1)
+
+
+@hot
+def _age_bin(age: int) -> int:
+    return min(_exponent(float(age) * float(age)), BINS - 1)
+
+
+@hot
+def _exponent(value: float) -> int:
+    """The logarithm of a value ≥ 1 to base 2, rounded down."""
+    return (ordered(value) >> 52) - 1023
+
+
+@hot
+def _note_use(p: PolicyState, unit: int, cached: bool) -> None:
     """Content was asked for: one wait has ended, unless nobody knew of it."""
     here, place, now = p.units[unit], _place(p, unit), _now(p)
     content = p.ghosts[place]
-    if content.mark == 0:
+    age = now - content.mark + 2
+    _count(p, place, -1.0)
+    if content.mark == 0 or (not cached and age > COHORTS * _cohort_length(p)):
         content.previous = 0
-        content.after, p.amounts[FIRST_KNOWN] = p.amounts[FIRST_KNOWN], place
     else:
-        at = _cell(content.previous, now - content.mark + 1)
+        at = _class(content.previous) * BINS + _age_bin(age)
         p.numbers[HITS + at] += min(here.blocks, content.blocks)
         content.previous += 1
     content.mark, content.blocks = now + 1, here.blocks
+    _count(p, place, 1.0)
     p.amounts[ASKED] += here.blocks
 
 
@@ -123,91 +186,130 @@ def _note_use(p: PolicyState, unit: int) -> None:
 def _note_split(p: PolicyState, lower: int, upper: int) -> None:
     """The lower part has another key. What is known of the whole is known of the upper part; the lower
     one has the hits since it was inserted, and those of its own from before."""
-    above, place = p.ghosts[_place(p, upper)], _place(p, lower)
-    below = p.ghosts[place]
-    if below.mark == 0:
-        below.after, p.amounts[FIRST_KNOWN] = p.amounts[FIRST_KNOWN], place
-        below.previous = 0
-    below.mark, below.previous = above.mark, max(below.previous, p.units[lower].hits)
+    _now(p)
+    whole, part = _place(p, upper), _place(p, lower)
+    above, below = p.ghosts[whole], p.ghosts[part]
+    _count(p, whole, -1.0)
+    _count(p, part, -1.0)
+    below.previous = max(below.previous if below.mark != 0 else 0, p.units[lower].hits)
+    below.mark = above.mark
     above.blocks, below.blocks = p.units[upper].blocks, p.units[lower].blocks
-    below.group += 1
-
-
-@hot
-def _cell(hits: int, age: int) -> int:
-    """Place of a class and an age in a table of `numbers`."""
-    age_bin = min(int(2.0 * math.log2(age + 1.0)), BINS - 1)
-    return min(hits, TOP) * BINS + age_bin
+    _count(p, whole, 1.0)
+    _count(p, part, 1.0)
+    if p.units[lower].queue != 0:
+        take_out(p.units, p.roots, lower)
+        _queue(p, lower)
 
 
 @hot
 def _queue(p: PolicyState, unit: int) -> None:
-    """Of equal indices the one used less recently goes first; ticks are never equal."""
-    content = p.ghosts[_place(p, unit)]
-    index = p.numbers[INDEX + _cell(content.previous, _now(p) - content.mark + 1)]
-    put(p.units, p.roots, 1, unit, ordered(index), p.units[unit].tick)
+    here, content = p.units[unit], p.ghosts[_place(p, unit)]
+    here.group, here.mark = _class(content.previous), content.mark
+    _put_into_cell(p, unit)
+
+
+@hot
+def _cell(p: PolicyState, unit: int) -> int:
+    here = p.units[unit]
+    return here.group * BINS + _age_bin(_now(p) - here.mark + 2)
+
+
+@hot
+def _put_into_cell(p: PolicyState, unit: int) -> None:
+    cell = _cell(p, unit)
+    put(p.units, p.roots, cell + 1, unit, p.units[unit].mark, p.units[unit].tick)
+    p.amounts[LOWEST] = min(p.amounts[LOWEST], p.amounts[RANK + cell])
+
+
+@hot
+def _victim(p: PolicyState) -> int:
+    now, amounts = _now(p), p.amounts
+    if now >= amounts[DUE]:
+        _renew(p)
+    if now > amounts[AGED]:
+        amounts[AGED] = now
+        _age_all(p)
+    while p.roots[amounts[ORDER + amounts[LOWEST]] + 1] == 0:
+        amounts[LOWEST] += 1
+    return p.roots[amounts[ORDER + amounts[LOWEST]] + 1]
+
+
+@hot
+def _age_all(p: PolicyState) -> None:
+    """What has grown too old for its cell moves on."""
+    for cell in range(SIZE):
+        unit = p.roots[cell + 1]
+        while unit != 0 and _cell(p, unit) != cell:
+            take_out(p.units, p.roots, unit)
+            _put_into_cell(p, unit)
+            unit = p.roots[cell + 1]
 
 
 @hot
 def _renew(p: PolicyState) -> None:
-    """Count what is waiting, make the indices anew, and queue all evictable units by them."""
+    """Count what is waiting, make the indices anew, and rank the cells by them."""
     facts = p.facts[0]
     p.amounts[DUE] = facts.hand + max(64, facts.capacity // PERIOD)
     _count_waits(p)
     weight = max(1.0, facts.hand / max(p.amounts[REQUESTS], 1))
-    for hits in range(CLASSES):
-        _chances(p, hits, weight)
+    for group in range(CLASSES):
+        _chances(p, group, weight)
         for age_bin in range(BINS):
-            p.numbers[INDEX + hits * BINS + age_bin] = _best_ratio(p, age_bin)
-    p.roots[1] = 0
-    for unit in range(1, len(p.units)):
-        if p.units[unit].queue != 0:
-            _queue(p, unit)
+            p.numbers[INDEX + group * BINS + age_bin] = _best_ratio(p, age_bin)
+    _rank(p)
+
+
+@hot
+def _rank(p: PolicyState) -> None:
+    """Insertion sort, which keeps equal cells in their order: older ones first."""
+    for number in range(SIZE):
+        rank, cell = number, number % CLASSES * BINS + BINS - 1 - number // CLASSES
+        while rank > 0:
+            before = p.amounts[ORDER + rank - 1]
+            if p.numbers[INDEX + before] <= p.numbers[INDEX + cell]:
+                break
+            p.amounts[ORDER + rank] = before
+            rank -= 1
+        p.amounts[ORDER + rank] = cell
+    for rank in range(SIZE):
+        p.amounts[RANK + p.amounts[ORDER + rank]] = rank
+    p.amounts[LOWEST] = 0
 
 
 @hot
 def _count_waits(p: PolicyState) -> None:
-    """OPEN counts every wait that did not end in a hit. What was evicted too long ago is forgotten."""
-    facts, numbers = p.facts[0], p.numbers
+    """OPEN, and RISK: a wait that ends within a bin, hit or not, reached it half if it was not hit."""
+    numbers, length, newest = p.numbers, _cohort_length(p), p.amounts[COHORT]
     for at in range(SIZE):
         numbers[OPEN + at] = numbers[WAITS + at]
-    before, place = 0, p.amounts[FIRST_KNOWN]
-    while place != 0:
-        content = p.ghosts[place]
-        following = content.after
-        at = _cell(content.previous, facts.hand - content.mark + 1)
-        numbers[OPEN + at] += content.blocks
-        if content.group > 0 or facts.hand - content.gone <= MEMORY * facts.capacity:
-            before = place
-        else:
-            numbers[WAITS + at] += content.blocks
-            content.mark = 0
-            if before == 0:
-                p.amounts[FIRST_KNOWN] = following
-            else:
-                p.ghosts[before].after = following
-        place = following
+    for cohort in range(max(0, newest - COHORTS + 1), newest + 1):
+        age_bin = _age_bin(p.facts[0].hand - cohort * length + 1)
+        for group in range(CLASSES):
+            numbers[OPEN + group * BINS + age_bin] += numbers[_cohort_at(cohort, group)]
+    for group in range(CLASSES):
+        later = 0.0
+        for age_bin in range(BINS - 1, -1, -1):
+            at = group * BINS + age_bin
+            numbers[RISK + at] = later + numbers[HITS + at] + 0.5 * numbers[OPEN + at]
+            later += numbers[HITS + at] + numbers[OPEN + at]
 
 
 @hot
-def _chances(p: PolicyState, hits: int, weight: float) -> None:
+def _chances(p: PolicyState, group: int, weight: float) -> None:
     """CHANCE: of a hit in each bin, for content of the class that has reached it. `weight` blocks of
     the average over all classes are added to what the class has seen."""
-    numbers = p.numbers
-    own_later = all_later = 0.0
-    for age_bin in range(BINS - 1, -1, -1):
-        all_hits = all_open = 0.0
-        for other in range(CLASSES):
-            all_hits += numbers[HITS + other * BINS + age_bin]
-            all_open += numbers[OPEN + other * BINS + age_bin]
-        at = hits * BINS + age_bin
-        own_hits, own_open = numbers[HITS + at], numbers[OPEN + at]
-        pooled = (all_hits + weight * PRIOR) / (all_later + all_hits + 0.5 * all_open + weight)
-        numbers[CHANCE + age_bin] = (own_hits + weight * pooled) / (
-            own_later + own_hits + 0.5 * own_open + weight
-        )
-        own_later += own_hits + own_open
-        all_later += all_hits + all_open
+    numbers, total = p.numbers, (SMOOTH + 1.0) ** 2
+    for age_bin in range(BINS):
+        all_hits = all_risk = own_hits = own_risk = 0.0
+        for near in range(max(0, age_bin - SMOOTH), min(BINS - 1, age_bin + SMOOTH) + 1):
+            share = (SMOOTH + 1.0 - abs(near - age_bin)) / total
+            for at in range(near, SIZE, BINS):
+                all_hits += share * numbers[HITS + at]
+                all_risk += share * numbers[RISK + at]
+            own_hits += share * numbers[HITS + group * BINS + near]
+            own_risk += share * numbers[RISK + group * BINS + near]
+        pooled = (all_hits + weight * PRIOR) / (all_risk + weight)
+        numbers[CHANCE + age_bin] = (own_hits + weight * pooled) / (own_risk + weight)
 
 
 @hot
@@ -218,7 +320,7 @@ def _best_ratio(p: PolicyState, first_bin: int) -> float:
     for age_bin in range(first_bin, BINS):
         chance = p.numbers[CHANCE + age_bin]
         gain += left * chance
-        cost += left * (1.0 - 0.5 * chance) * (2.0 ** ((age_bin + 1) / 2) - 2.0 ** (age_bin / 2))
+        cost += left * (1.0 - 0.5 * chance) * _LENGTHS[age_bin]
         left *= 1.0 - chance
         best = max(best, gain / cost)
         if left < 1e-4:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -10,8 +9,9 @@ from reference.policies.base import Kept, PlainPolicy
 
 from pcache.cache.eviction.contract import Setting, Unit
 
-TOP, MEMORY, PERIOD, BINS, PRIOR = 7, 8, 8, 64, 0.05
-"""Classes of hits, capacities remembered, renewals a capacity, ages, chance where nothing is known."""
+CLASSES, BINS, SMOOTH, SHARE, COHORTS, PERIOD, PRIOR = 6, 64, 2, 32, 512, 8, 0.05
+"""Classes of hits, ages, ages that speak for one, cohorts a capacity and known, renewals a capacity,
+chance where nothing is known."""
 
 Cell = tuple[int, int]
 """Class of hits and bin of ages."""
@@ -19,124 +19,159 @@ Cell = tuple[int, int]
 
 @dataclass
 class Content:
-    """What was asked for: when last, and how often found then; `units` hold it now."""
+    """What was asked for: when last, and how often found then."""
 
     blocks: int
     asked_at: int
     hits: int = 0
-    units: int = 0
-    gone_at: int = 0
 
 
 class Lifetime(PlainPolicy):
-    """`score` is the index of a unit, as of when it became evictable or of the last renewal."""
+    """A unit's `mark` is when it was asked for last, and `previous` its class, as of when it became
+    evictable."""
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         self.known: dict[int, Content] = {}
+        self.cohorts: dict[tuple[int, int], float] = defaultdict(float)
         self.ended: dict[Cell, float] = defaultdict(float)
-        self.forgotten: dict[Cell, float] = defaultdict(float)
+        self.given_up: dict[Cell, float] = defaultdict(float)
         self.index: dict[Cell, float] = defaultdict(float)
-        self.time = self.due = self.asked = self.turns = 0
+        self.length = max(1, self.capacity // SHARE)
+        self.time = self.due = self.asked = self.turns = self.newest = 0
         self.served = -1
 
     @property
     def now(self) -> int:
         """Blocks that requests asked for before the one that is served now."""
+        self.advance()
+        return self.time
+
+    def advance(self) -> None:
+        """Time goes on when another request is served. It is looked at when a unit is inserted, hit,
+        split, evictable or named."""
         if self.request.number != self.served:
             self.time += self.asked
             self.turns += self.asked > 0
             self.asked, self.served = 0, self.request.number
-        return self.time
+            while self.newest < self.time // self.length:
+                self.start_cohort()
 
-    def cell(self, content: Content) -> Cell:
-        age = self.now - content.asked_at
-        return min(content.hits, TOP), min(int(2 * math.log2(age + 1)), BINS - 1)
+    def start_cohort(self) -> None:
+        self.newest += 1
+        for counts in (self.ended, self.given_up):
+            for cell in counts:
+                counts[cell] *= 1.0 - 0.5 / COHORTS
+        for group in range(CLASSES):
+            blocks = self.cohorts.pop((self.newest - COHORTS, group), 0.0)
+            self.given_up[group, age_bin(COHORTS * self.length)] += blocks
 
-    def ask(self, at: Kept) -> Content:
+    def count(self, content: Content, sign: float) -> None:
+        cohort = content.asked_at // self.length
+        if cohort > self.newest - COHORTS:
+            self.cohorts[cohort, class_of(content.hits)] += sign * content.blocks
+
+    def cell(self, at: Kept) -> Cell:
+        return at.previous, age_bin(self.now - at.mark + 1)
+
+    def ask(self, at: Kept, cached: bool) -> None:
         now, content = self.now, self.known.get(at.key)
-        if content is None:
-            content = self.known[at.key] = Content(at.blocks, now)
+        if content is not None:
+            self.count(content, -1.0)
+        age = now - content.asked_at + 1 if content is not None else 0
+        if content is None or (not cached and age > COHORTS * self.length):
+            content = Content(at.blocks, now)
         else:
-            self.ended[self.cell(content)] += min(at.blocks, content.blocks)
-            content.hits += 1
-            content.asked_at, content.blocks = now, at.blocks
+            cell = class_of(content.hits), age_bin(age)
+            self.ended[cell] += min(at.blocks, content.blocks)
+            content = Content(at.blocks, now, content.hits + 1)
+        self.known[at.key] = content
+        self.count(content, 1.0)
         self.asked += at.blocks
-        return content
 
     def inserted(self, unit: int, facts: Unit) -> None:
         super().inserted(unit, facts)
-        self.ask(self.units[unit]).units += 1
+        self.ask(self.units[unit], cached=False)
 
     def hit(self, unit: int) -> None:
         super().hit(unit)
-        self.ask(self.units[unit])
+        self.ask(self.units[unit], cached=True)
 
     def split(self, lower: int, upper: int, key: int, position: int) -> None:
         super().split(lower, upper, key, position)
+        self.advance()
         above, below = self.units[upper], self.units[lower]
         whole, before = self.known[above.key], self.known.get(key)
-        whole.blocks = above.blocks
-        part = self.known[key] = before or Content(below.blocks, 0)
-        part.blocks, part.asked_at = below.blocks, whole.asked_at
-        part.hits = max(part.hits, below.hits)
-        part.units += 1
-
-    def settle(self, at: Kept) -> None:
-        at.score = self.index[self.cell(self.known[at.key])]
+        self.count(whole, -1.0)
+        if before is not None:
+            self.count(before, -1.0)
+        hits = max(before.hits if before is not None else 0, below.hits)
+        self.known[above.key] = Content(above.blocks, whole.asked_at, whole.hits)
+        self.known[key] = Content(below.blocks, whole.asked_at, hits)
+        self.count(self.known[above.key], 1.0)
+        self.count(self.known[key], 1.0)
+        if below.evictable:
+            self.evictable(lower)
 
     def evictable(self, unit: int) -> None:
         super().evictable(unit)
-        self.settle(self.units[unit])
+        self.advance()
+        at = self.units[unit]
+        content = self.known[at.key]
+        at.mark, at.previous = content.asked_at, class_of(content.hits)
 
     def victim(self) -> int:
         if self.now >= self.due:
             self.renew()
-        return min(self.choice, key=lambda at: (at.score, at.tick)).number
+        return min(self.choice, key=self.order).number
 
-    def evicted(self, unit: int, unused: bool) -> None:
-        content = self.known[self.units[unit].key]
-        content.units -= 1
-        content.gone_at = self.now
-        super().evicted(unit, unused)
+    def order(self, at: Kept) -> tuple[float, ...]:
+        group, age = self.cell(at)
+        return self.index[group, age], -age, group, at.mark, at.tick
 
     def renew(self) -> None:
         self.due = self.now + max(64, self.capacity // PERIOD)
-        waiting: dict[Cell, float] = defaultdict(float)
-        for content in self.known.values():
-            waiting[self.cell(content)] += content.blocks
-        unended = {
-            (hits, age): self.forgotten[hits, age] + waiting[hits, age]
-            for hits in range(TOP + 1) for age in range(BINS)
-        }  # fmt: skip
-        for key, content in list(self.known.items()):
-            if content.units == 0 and self.now - content.gone_at > MEMORY * self.capacity:
-                self.forgotten[self.cell(content)] += content.blocks
-                del self.known[key]
-        for hits in range(TOP + 1):
-            chances = self.chances(hits, unended)
+        unended = self.given_up.copy()
+        for (cohort, group), blocks in sorted(self.cohorts.items()):
+            unended[group, age_bin(self.now - cohort * self.length + 1)] += blocks
+        at_risk = self.at_risk(unended)
+        for group in range(CLASSES):
+            chances = [self.chance(group, age, at_risk) for age in range(BINS)]
             for age in range(BINS):
-                self.index[hits, age] = best_ratio(chances, age)
-        for at in self.choice:
-            self.settle(at)
+                self.index[group, age] = best_ratio(chances, age)
 
-    def chances(self, hits: int, unended: dict[Cell, float]) -> list[float]:
-        """Of a hit in each bin of ages, for content of a class that has reached it."""
-        weight = max(1.0, self.time / max(self.turns, 1))
-        classes, ages = range(TOP + 1), range(BINS)
-        all_ended = [sum(self.ended[other, age] for other in classes) for age in ages]
-        all_unended = [sum(unended[other, age] for other in classes) for age in ages]
-        own_later = all_later = 0.0
-        result = [0.0] * BINS
-        for age in reversed(ages):
-            ended, all_in = self.ended[hits, age], all_ended[age]
-            own_at_risk = own_later + ended + 0.5 * unended[hits, age]
-            all_at_risk = all_later + all_in + 0.5 * all_unended[age]
-            pooled = (all_in + weight * PRIOR) / (all_at_risk + weight)
-            result[age] = (ended + weight * pooled) / (own_at_risk + weight)
-            own_later += ended + unended[hits, age]
-            all_later += all_in + all_unended[age]
+    def at_risk(self, unended: dict[Cell, float]) -> dict[Cell, float]:
+        """What reached each cell; half of what ended in it without a hit."""
+        result = {}
+        for group in range(CLASSES):
+            later = 0.0
+            for age in reversed(range(BINS)):
+                cell = group, age
+                result[cell] = later + self.ended[cell] + 0.5 * unended[cell]
+                later += self.ended[cell] + unended[cell]
         return result
+
+    def chance(self, group: int, age: int, at_risk: dict[Cell, float]) -> float:
+        """Of a hit in a bin of ages, for content of a class that has reached it."""
+        weight = max(1.0, self.time / max(self.turns, 1))
+        all_ended = all_at_risk = ended = own_at_risk = 0.0
+        for near in range(max(0, age - SMOOTH), min(BINS - 1, age + SMOOTH) + 1):
+            share = (SMOOTH + 1.0 - abs(near - age)) / (SMOOTH + 1.0) ** 2
+            for other in range(CLASSES):
+                all_ended += share * self.ended[other, near]
+                all_at_risk += share * at_risk[other, near]
+            ended += share * self.ended[group, near]
+            own_at_risk += share * at_risk[group, near]
+        pooled = (all_ended + weight * PRIOR) / (all_at_risk + weight)
+        return (ended + weight * pooled) / (own_at_risk + weight)
+
+
+def class_of(hits: int) -> int:
+    return min((hits + 1).bit_length() - 1, CLASSES - 1)
+
+
+def age_bin(age: int) -> int:
+    return min((age * age).bit_length() - 1, BINS - 1)
 
 
 def best_ratio(chances: list[float], first: int) -> float:
