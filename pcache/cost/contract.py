@@ -14,7 +14,7 @@ import numpy as np
 from pcache.jit import hot, records
 from pcache.types import F8, I8, Records
 
-__all__ = ["CostModel", "StepCost", "describe_request", "step_record"]
+__all__ = ["CostModel", "StepCost", "clear_sums", "describe_request", "step_record"]
 
 _TILE_TOKENS = 32
 """New tokens that read their context together, as large tiles of attention have it on a model with
@@ -64,6 +64,15 @@ def step_record() -> Records:
     )  # fmt: skip
     instants = ("launched_at_ns", "starts_at_ns", "ends_at_ns", "host_free_at_ns")
     return records(1, **dict.fromkeys(sums + instants, np.int64))
+
+
+@hot
+def clear_sums(step: Records) -> None:
+    """Describe a step of nothing."""
+    at = step[0]
+    at.prefill_tokens = at.decode_tokens = at.num_requests = at.samples = 0
+    at.pairs = at.context_tokens = at.shared_context = 0
+    at.num_extends = at.extend_tokens = at.extend_context = at.tile_context = 0
 
 
 @hot

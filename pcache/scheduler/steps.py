@@ -11,27 +11,18 @@ from pcache.cache.contract import (
     generated_blocks,
     pinned_blocks,
 )
-from pcache.cost import describe_request
+from pcache.cost import clear_sums, describe_request
 from pcache.jit import hot
 from pcache.rundir import STEP_COLUMNS
 from pcache.scheduler.state import Scheduler
 from pcache.types import I8, Records
 
 __all__ = [
-    "NUM_COLUMNS", "clear_sums", "note_sharing", "record_end", "record_step", "steps_frame",
+    "NUM_COLUMNS", "note_sharing", "record_end", "record_step", "steps_frame",
     "sum_up_plan",
 ]  # fmt: skip
 
 NUM_COLUMNS = len(STEP_COLUMNS)
-
-
-@hot
-def clear_sums(sums: Records) -> None:
-    """Describe a step of nothing."""
-    step = sums[0]
-    step.prefill_tokens = step.decode_tokens = step.num_requests = step.samples = 0
-    step.pairs = step.context_tokens = 0
-    step.num_extends = step.extend_tokens = step.extend_context = step.shared_context = 0
 
 
 @hot

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pcache.cache.contract import BLOCK_SIZE, EXACT, HASH, KIND, NOW_NS, RADIX, extend, planned
 from pcache.cache.events import room
-from pcache.cost import CostModel, commit_ns, describe_request, run_step
+from pcache.cost import CostModel, clear_sums, commit_ns, describe_request, run_step
 from pcache.jit import hot
 from pcache.scheduler.loop import (
     COMMIT,
@@ -25,7 +25,7 @@ from pcache.scheduler.loop import (
 )  # fmt: skip
 from pcache.scheduler.plan import note_computed
 from pcache.scheduler.state import CHUNKED, STATIC, Scheduler
-from pcache.scheduler.steps import clear_sums, note_sharing, record_step, sum_up_plan
+from pcache.scheduler.steps import note_sharing, record_step, sum_up_plan
 from pcache.types import I8, Records
 
 __all__ = ["advance"]
