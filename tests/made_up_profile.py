@@ -27,6 +27,7 @@ HOST_NS = {
     "graph": 250_013, "graph_request": 3001, "eager": 2_600_003, "eager_request": 7001,
     "commit": 120_011, "commit_request": 1009, "synchronous": 0,
 }  # fmt: skip
+THROTTLE = ((0.4, 0.2, 3e6), (0.7, 0.5, 40e6))
 
 
 def made_up_profile(**changes: object) -> Profile:
@@ -36,7 +37,7 @@ def made_up_profile(**changes: object) -> Profile:
         "synchronous": False, "measured": {"date": "2026-01-31"}, "sizes": SIZES, "linear_sizes": KNOTS,
         "context_sizes": CONTEXT_KNOTS, "context": CONTEXT,
         "points": [], "loop": [], "complete": True, "terms": TERMS_NS, "linear": LINEAR,
-        "host": HOST_NS,
+        "host": HOST_NS, "throttle": THROTTLE,
     }  # fmt: skip
     return Profile(**known | changes)  # type: ignore[arg-type]
 

@@ -28,7 +28,8 @@ class CostModel(NamedTuple):
     Of a profile: `terms` as `profiled.TERMS`, in ns; `linear` [knots, 2], padded tokens and ns, and
     `context` [knots, 2], KV tokens that decodes read and ns, both ascending; `sizes` [4, width], rows
     filled up with -1: of CUDA graphs, ascending, decodes alone, extend tokens, and decodes beside
-    extends; then the most extends of a graph; `host` as `timing.HOST`, in ns.
+    extends; then the most extends of a graph; `host` as `timing.HOST`, in ns; `throttle` as
+    `throttle.STAGE`, a row a stage, none where the GPU keeps its clock.
     """
 
     rates: F8
@@ -37,6 +38,7 @@ class CostModel(NamedTuple):
     context: F8 = np.zeros((0, 2))
     sizes: I8 = np.zeros((4, 0), np.int64)
     host: F8 = np.zeros(0)
+    throttle: F8 = np.zeros((0, 3))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +58,17 @@ def step_record() -> Records:
     `num_extends`, `extend_tokens`, `extend_context` and `tile_context`, the context of each tile of
     32 new tokens (T·P + 32·T(T+1)/2 for T tiles after P cached); and `shared_context`, KV tokens
     read from blocks that another request of the step reads too. Instants, by `timing.run_step`:
-    `launched_at_ns` (on the host), `starts_at_ns`, `ends_at_ns` (on the GPU), `host_free_at_ns`.
+    `launched_at_ns` (on the host), `starts_at_ns`, `ends_at_ns` (on the GPU), `host_free_at_ns`. And
+    what one step leaves to the next: `recent_load` and `lasting_load` of the GPU (`cost.throttle`),
+    for which one record has to describe all steps of a run in turn.
     """
     sums = (
         "prefill_tokens", "decode_tokens", "num_requests", "samples", "pairs", "context_tokens",
         "num_extends", "extend_tokens", "extend_context", "tile_context", "shared_context",
     )  # fmt: skip
     instants = ("launched_at_ns", "starts_at_ns", "ends_at_ns", "host_free_at_ns")
-    return records(1, **dict.fromkeys(sums + instants, np.int64))
+    loads = dict.fromkeys(("recent_load", "lasting_load"), np.float64)
+    return records(1, **dict.fromkeys(sums + instants, np.int64), **loads)
 
 
 @hot

@@ -3,6 +3,7 @@
 The model of `cost.profiled` is linear in its coefficients, so its own predictions with one
 coefficient at a time are the columns of a least-squares problem, of relative errors, in which no
 coefficient may be negative. Tables are fitted by their increments, which makes them monotone.
+They are times at full clock: what a GPU's throttle adds to a step is taken off the measured ones.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from pcache.cost.contract import CostModel
+from pcache.cost.fit_throttle import fit_throttle
 from pcache.cost.nnls import nonnegative_least_squares
-from pcache.cost.points import CLASSES, LoopSample, Point, StepShape
-from pcache.cost.profiled import TERMS, profiled_ns
+from pcache.cost.points import CLASSES, LoadSequence, LoopSample, Point, StepShape
+from pcache.cost.profiled import TERMS, compute_ns, profiled_ns
+from pcache.cost.throttle import throttled_ns
 from pcache.cost.timing import HOST, run_step
 from pcache.types import F8, I8
 
@@ -23,6 +26,7 @@ __all__ = ["ErrorRow", "error_rows", "fit_host", "fit_steps"]
 
 ALONE = "alone"
 """Class of errors: a step launched on an idle device, until its tokens are on the host."""
+_ROUNDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +43,62 @@ class ErrorRow:
 
 
 def fit_steps(
-    points: Sequence[Point], linear: Sequence[int], context: Sequence[int], engine: I8
+    points: Sequence[Point],
+    linear: Sequence[int],
+    context: Sequence[int],
+    engine: I8,
+    sequences: Sequence[LoadSequence] = (),
 ) -> CostModel:
-    """Terms, and tables at the sizes `linear` and `context`, from the points that are not held out.
+    """Terms, and tables at the sizes `linear` and `context`, from the points that are not held out;
+    the throttle from `sequences`, none where there are none.
 
     `engine` is `CostModel.sizes`. The host's part is left out.
     """
     fitted = [point for point in points if not point.held_out]
-    sums = [point.shape.sums() for point in fitted]
+    shapes = [point.shape for point in fitted]
+    measured = np.array([point.gpu_ns for point in fitted], float)
+    model = _fit_full_clock(shapes, measured, linear, context, engine)
+    if not sequences:
+        return model
+    for _ in range(_ROUNDS):
+        throttle = fit_throttle(sequences, model)
+        model = model._replace(throttle=throttle)
+        pairs = zip(shapes, measured, strict=True)
+        full_clock = np.array([_full_clock_ns(model, shape, ns) for shape, ns in pairs])
+        model = _fit_full_clock(shapes, full_clock, linear, context, engine)
+        model = model._replace(throttle=throttle)
+    return model
+
+
+def _full_clock_ns(model: CostModel, shape: StepShape, measured_ns: float) -> float:
+    """Duration at full clock of a step that took `measured_ns` after a rest."""
+    full_clock = measured_ns
+    for _ in range(_ROUNDS):
+        full_clock *= measured_ns / _after_rest(model, shape, full_clock)
+    return full_clock
+
+
+def _after_rest(model: CostModel, shape: StepShape, full_clock_ns: float | None = None) -> float:
+    """Duration of a step on a GPU that has rested; at full clock as the model says, if not told."""
+    step = shape.sums()
+    full_clock = profiled_ns(model, step) if full_clock_ns is None else full_clock_ns
+    return throttled_ns(model, step, full_clock, compute_ns(model, step), 0.0)
+
+
+def _fit_full_clock(
+    shapes: Sequence[StepShape],
+    measured: F8,
+    linear: Sequence[int],
+    context: Sequence[int],
+    engine: I8,
+) -> CostModel:
+    sums = [shape.sums() for shape in shapes]
     units = np.eye(len(linear) + len(context) + len(TERMS))
-    columns = np.empty((len(fitted), len(units)))
+    columns = np.empty((len(shapes), len(units)))
     for at, unit in enumerate(units):
         model = _step_model(unit, linear, context, engine)
         columns[:, at] = [profiled_ns(model, step) for step in sums]
-    measured = np.array([point.gpu_ns for point in fitted], float)
-    found = nonnegative_least_squares(columns / measured[:, None], np.ones(len(fitted)))
+    found = nonnegative_least_squares(columns / measured[:, None], np.ones(len(shapes)))
     return _step_model(found, linear, context, engine)
 
 
@@ -122,7 +167,7 @@ def error_rows(points: Sequence[Point], model: CostModel) -> list[ErrorRow]:
     rows = []
     for kind in CLASSES:
         chosen = [point for point in held if point.shape.kind(model) == kind]
-        off = [profiled_ns(model, point.shape.sums()) / point.gpu_ns - 1 for point in chosen]
+        off = [_after_rest(model, p.shape) / p.gpu_ns - 1 for p in chosen]
         rows.append(_error_row(kind, off))
     alone = [point for point in held if point.alone_ns]
     rows.append(_error_row(ALONE, [_alone(model, p.shape) / p.alone_ns - 1 for p in alone]))

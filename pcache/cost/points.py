@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from pcache.cost.contract import CostModel, describe_request, step_record
 from pcache.cost.profiled import runs_in_graph
 from pcache.types import Records
 
-__all__ = ["CLASSES", "LoopSample", "Point", "StepShape"]
+__all__ = ["CLASSES", "LoadSequence", "LoopSample", "Point", "StepShape"]
 
 CLASSES = ("decode", "short extend", "long extend", "mixed")
 """Decodes alone; extends alone, in a CUDA graph or too large for one; both in one step."""
@@ -24,6 +24,12 @@ class StepShape:
     """Whether its requests yield tokens; in the middle of a prompt they do not."""
     shared_tokens: int = 0
     """First cached tokens of all requests, which lie in the same blocks."""
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> StepShape:
+        """As `Point.from_json`."""
+        requests = tuple((int(start), int(count), int(n)) for start, count, n in row["requests"])
+        return cls(requests, bool(row["samples"]), int(row["shared_tokens"]))
 
     @property
     def num_requests(self) -> int:
@@ -66,13 +72,13 @@ class StepShape:
 class Point:
     """One step, measured; medians of `repeats`.
 
-    gpu_ns    on the GPU, with the step already submitted when its predecessor ended
+    gpu_ns    on the GPU, with the step already submitted when its predecessor ended, and after
+              little load
     spread    of gpu_ns: half the distance between its quartiles, relative
     wall_ns   from token to token on the host when steps follow each other, one in flight ahead
     host_ns   the host's time in launching it
-    alone_ns, alone_gpu_ns   launched on a device that has just become idle: until its tokens were
+    alone_ns, alone_gpu_ns   launched on a device that was idle for a while: until its tokens were
               on the host, and on the GPU; 0 where it was not tried
-    rested_ns as alone_ns, but after 10 ms without work
     held_out  not fitted, but compared with what was
     """
 
@@ -84,7 +90,6 @@ class Point:
     repeats: int
     alone_ns: int = 0
     alone_gpu_ns: int = 0
-    rested_ns: int = 0
     held_out: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -94,12 +99,24 @@ class Point:
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Point:
         """Raises TypeError, KeyError or ValueError where a field is missing or of another type."""
-        rest = dict(row)
-        requests = tuple(
-            (int(start), int(count), int(n)) for start, count, n in rest.pop("requests")
-        )
-        shape = StepShape(requests, bool(rest.pop("samples")), int(rest.pop("shared_tokens")))
+        rest = {key: value for key, value in row.items() if key != "rested_ns"}
+        shape = StepShape.from_json({f.name: rest.pop(f.name) for f in fields(StepShape)})
         return cls(shape, **rest)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSequence:
+    """Steps one after the other on a GPU that had rested: (which shape, idle ns before it, gpu_ns)."""
+
+    shapes: tuple[StepShape, ...]
+    steps: tuple[tuple[int, int, int], ...]
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> LoadSequence:
+        """As `Point.from_json`."""
+        shapes = tuple(StepShape.from_json(shape) for shape in row["shapes"])
+        steps = tuple((int(shape), int(idle), int(ns)) for shape, idle, ns in row["steps"])
+        return cls(shapes, steps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ import numpy as np
 
 from pcache.cost.contract import CostModel, StepCost
 from pcache.cost.fit import ErrorRow, error_rows, fit_host, fit_steps
-from pcache.cost.points import LoopSample, Point
+from pcache.cost.points import LoadSequence, LoopSample, Point
 from pcache.cost.profiled import TERMS
+from pcache.cost.throttle import STAGE
 from pcache.cost.timing import HOST
 from pcache.errors import ConfigError
 from pcache.shapes import ModelShape
@@ -48,7 +49,8 @@ class EngineSizes:
 @dataclass(frozen=True, slots=True)
 class Profile:
     """One GPU with one model. Numbers in ns: `terms` as `profiled.TERMS`, `host` as `timing.HOST`,
-    `linear` and `context` one for each of their sizes.
+    `linear` and `context` one for each of their sizes, `throttle` as `throttle.STAGE`, a row a stage,
+    none where the GPU keeps its clock.
 
     gpu       name as in `pcache.shapes.GPUS`, or the device's own; `device` is always that
     measured  versions, date, memory and clocks of the machine
@@ -74,7 +76,9 @@ class Profile:
     linear: tuple[float, ...] = ()
     context: tuple[float, ...] = ()
     host: Mapping[str, float] | None = None
+    throttle: tuple[tuple[float, ...], ...] = ()
     errors: Sequence[ErrorRow] = ()
+    sequences: Sequence[LoadSequence] = ()
 
     def cost(self) -> StepCost:
         """As a cost model. Raises ConfigError for an incomplete profile."""
@@ -88,6 +92,7 @@ class Profile:
             np.column_stack([self.context_sizes, self.context]).astype(float),
             self.sizes.table(),
             np.array([host[name] for name in HOST], float),
+            np.array(self.throttle, float).reshape(-1, len(STAGE)),
         )
         return StepCost(model, f"profile {self.name}")
 
@@ -107,8 +112,9 @@ def fitted(profile: Profile) -> Profile:
     if not profile.loop:
         raise _incomplete(profile)
     steps = fit_steps(
-        profile.points, profile.linear_sizes, profile.context_sizes, profile.sizes.table()
-    )
+        profile.points, profile.linear_sizes, profile.context_sizes, profile.sizes.table(),
+        profile.sequences,
+    )  # fmt: skip
     model = fit_host(profile.points, profile.loop, steps, profile.synchronous)
     return replace(
         profile,
@@ -117,6 +123,7 @@ def fitted(profile: Profile) -> Profile:
         linear=tuple(map(float, model.linear[:, 1])),
         context=tuple(map(float, model.context[:, 1])),
         host=dict(zip(HOST, map(float, model.host), strict=True)),
+        throttle=tuple(tuple(map(float, stage)) for stage in model.throttle),
         errors=error_rows(profile.points, model),
     )
 
@@ -126,6 +133,7 @@ def write_profile(profile: Profile, path: Path) -> None:
     measured = {
         "points": [point.to_json() for point in profile.points],
         "loop": [asdict(sample) for sample in profile.loop],
+        "sequences": [asdict(sequence) for sequence in profile.sequences],
     }
     head = {"format_version": FORMAT_VERSION} | {
         field.name: getattr(profile, field.name) for field in fields(Profile)
@@ -178,7 +186,8 @@ def read_profile(path: Path) -> Profile:
 
 
 def _profile(value: dict[str, Any]) -> Profile:
-    given: dict[str, Any] = {field.name: value[field.name] for field in fields(Profile)}
+    later = {"throttle": (), "sequences": ()}  # profiles from before there was a throttle lack them
+    given: dict[str, Any] = {field.name: (later | value)[field.name] for field in fields(Profile)}
     scaling = tuple((name, at) for name, at in given["shape"]["rope_scaling"])
     sizes: dict[str, Any] = {
         name: tuple(size) if isinstance(size, list) else size
@@ -190,6 +199,8 @@ def _profile(value: dict[str, Any]) -> Profile:
         given[name] = tuple(given[name])
     given["points"] = [Point.from_json(row) for row in given["points"]]
     given["loop"] = [LoopSample(**row) for row in given["loop"]]
+    given["throttle"] = tuple(map(tuple, given["throttle"]))
+    given["sequences"] = [LoadSequence.from_json(row) for row in given["sequences"]]
     given["errors"] = [ErrorRow(**row) for row in given["errors"]]
     return Profile(**given)
 
@@ -211,4 +222,10 @@ def _problem(profile: Profile) -> str | None:
             return f"{name} has {len(times)} times for {len(sizes)} sizes; expected 2 or more"
         if list(sizes) != sorted(set(sizes)) or list(times) != sorted(times):
             return f"{name} does not ascend"
+    if profile.throttle and np.shape(profile.throttle) != (2, len(STAGE)):
+        return f"throttle is not two stages of {', '.join(STAGE)}"
+    if not all(
+        np.isfinite(number) and number >= 0 for stage in profile.throttle for number in stage
+    ):
+        return "a negative or infinite number in the throttle"
     return None

@@ -1,4 +1,4 @@
-"""Duration of a step on a GPU that was measured.
+"""Duration of a step on a GPU that was measured, at the GPU's full clock.
 
 The engine pads a step to a CUDA graph's sizes where one holds it, or else to those of `eager_sizes`,
 and the padded size is what the linear layers compute. With M padded tokens, of which s are sampled:
@@ -21,7 +21,7 @@ from pcache.cost.contract import CostModel
 from pcache.jit import hot, inlined
 from pcache.types import F8, I8, Records
 
-__all__ = ["PADDING", "TERMS", "eager_sizes", "profiled_ns", "runs_in_graph"]
+__all__ = ["PADDING", "TERMS", "compute_ns", "eager_sizes", "profiled_ns", "runs_in_graph"]
 
 TERMS = (
     "eager", "head", "sample", "extends", "extend", "extend_context", "tile_context", "decode",
@@ -120,3 +120,13 @@ def profiled_ns(model: CostModel, step: Records) -> float:
         duration += terms[_DECODE] * decodes + _interpolated(model.context, context - shared)
         duration += terms[_SHARED_CONTEXT] * shared
     return duration
+
+
+@hot
+def compute_ns(model: CostModel, step: Records) -> float:
+    """How long the tensor cores are busy in the step: the linear layers at their price of a token in
+    large steps, and the tiles of attention."""
+    sums, last = step[0], len(model.linear) - 1
+    tokens = sums.extend_tokens + sums.num_requests - sums.num_extends
+    linear = model.linear[last, 1] / model.linear[last, 0]
+    return tokens * linear + model.terms[_TILE_CONTEXT] * sums.tile_context

@@ -9,14 +9,15 @@ the engine's one host thread does around a step, and so whether the GPU waits fo
 
 The GPU hears of a step `submit` after its launch, and if idle begins `start` later. A graph is
 submitted as a whole; an eager step cannot end before its launch has. A synchronous device (a CPU)
-computes while the host launches.
+computes while the host launches. How long it runs depends on what ran before (`cost.throttle`).
 """
 
 from __future__ import annotations
 
 from pcache.cost.contract import CostModel
-from pcache.cost.profiled import profiled_ns, runs_in_graph
+from pcache.cost.profiled import compute_ns, profiled_ns, runs_in_graph
 from pcache.cost.roofline import roofline_ns
+from pcache.cost.throttle import throttled_ns
 from pcache.jit import hot
 from pcache.types import Records
 
@@ -49,11 +50,13 @@ def run_step(model: CostModel, step: Records, planned_at_ns: int, gpu_free_at_ns
     graph = runs_in_graph(model, step)
     if graph:
         launching = host[_GRAPH] + host[_GRAPH_REQUEST] * at.num_requests
-    duration = profiled_ns(model, step)
     launched_at = planned_at_ns + planning
     submitted_at = launched_at + host[_SUBMIT]
     starts_at = max(submitted_at, float(gpu_free_at_ns))
-    ends_at = max(starts_at, submitted_at + host[_START]) + duration
+    begins_at = max(starts_at, submitted_at + host[_START])
+    idle = begins_at - gpu_free_at_ns
+    cool = profiled_ns(model, step)
+    ends_at = begins_at + throttled_ns(model, step, cool, compute_ns(model, step), idle)
     if not graph:
         ends_at = max(ends_at, launched_at + launching)
     at.launched_at_ns, at.starts_at_ns = int(launched_at + 0.5), int(starts_at + 0.5)

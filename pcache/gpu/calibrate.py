@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from pcache.cost.points import LoopSample, Point
+from pcache.cost.points import LoadSequence, LoopSample, Point
 from pcache.cost.profile import Profile, fitted, write_profile
 from pcache.cost.shipped import profile_name
 from pcache.errors import ConfigError, DeviceError
@@ -29,6 +29,7 @@ from pcache.gpu.run import EngineSettings, hardware, load_model, memory_tokens, 
 from pcache.gpu.runner import RunnerConfig
 from pcache.gpu.step_timing import time_step
 from pcache.gpu.synthetic import SyntheticRunner
+from pcache.gpu.throttle_timing import load_sequences, time_sequence
 from pcache.interrupt import held_interrupt
 
 __all__ = ["CalibrationSettings", "calibrate"]
@@ -55,16 +56,31 @@ class _Extent:
     held_out_per_class: int
     loop_requests: int
     longest_output: int
+    under_load: bool
 
 
 _GPU = _Extent(
     max_rows=256, max_step_tokens=8192, max_context_tokens=65536, kv_tokens=600_000,
     held_out_per_class=20, loop_requests=160, longest_output=128,
+    under_load=True,
 )  # fmt: skip
 _CPU = _Extent(
     max_rows=16, max_step_tokens=1024, max_context_tokens=2048, kv_tokens=16384,
     held_out_per_class=5, loop_requests=16, longest_output=12,
+    under_load=False,
 )  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Raw:
+    """What was measured so far, as in a profile."""
+
+    points: list[Point] = field(default_factory=list)
+    sequences: list[LoadSequence] = field(default_factory=list)
+    loop: list[LoopSample] = field(default_factory=list)
+
+    def put_into(self, profile: Profile) -> Profile:
+        return replace(profile, points=self.points, sequences=self.sequences, loop=self.loop)
 
 
 def calibrate(
@@ -83,15 +99,15 @@ def calibrate(
     model = load_model(settings.engine, extent.max_context_tokens)
     limits = _limits(settings, extent, model)
     profile = _unmeasured(settings, model, limits)
-    points: list[Point] = []
+    raw = _Raw()
     try:
         with threads_for(model):
-            loop = _measure(settings, extent, model, limits, points, progress or (lambda _: None))
+            _measure(settings, extent, model, limits, raw, progress or (lambda _: None))
     except (KeyboardInterrupt, DeviceError):
-        if points:
-            write_profile(replace(profile, points=points), out)
+        if raw.points:
+            write_profile(raw.put_into(profile), out)
         raise
-    profile = fitted(replace(profile, points=points, loop=loop))
+    profile = fitted(raw.put_into(profile))
     write_profile(profile, out)
     return profile
 
@@ -101,10 +117,10 @@ def _measure(
     extent: _Extent,
     model: Model,
     limits: Limits,
-    points: list[Point],
+    raw: _Raw,
     progress: Callable[[float], None],
-) -> list[LoopSample]:
-    """Fill `points`, then run the loop."""
+) -> None:
+    """Fill `raw`: single steps, steps under load, and the loop around steps."""
     num_blocks = limits.kv_tokens // limits.block_size
     config = RunnerConfig(
         limits.max_context_tokens, limits.max_rows, limits.max_step_tokens,
@@ -118,16 +134,20 @@ def _measure(
             raise_if_pressed()
             shape, held_out = shapes[at]
             alone = held_out or shape.num_requests == 1
-            points.append(time_step(steps, shape, alone=alone, held_out=held_out))
-            progress(len(points) / (len(shapes) + 1))
+            raw.points.append(time_step(steps, shape, alone=alone, held_out=held_out))
+            progress(len(raw.points) / (len(shapes) + 1))
+        if extent.under_load:
+            for taking_turns, lasting_ns in load_sequences(limits.max_step_tokens):
+                raise_if_pressed()
+                raw.sequences.append(time_sequence(steps, taking_turns, lasting_ns))
     load = LoopLoad(
         num_apart=extent.loop_requests // 6,
         num_requests=extent.loop_requests,
         longest_prompt=min(limits.max_context_tokens // 4, 2048),
         longest_output=extent.longest_output,
-        gap_ns=min(point.gpu_ns for point in points),
+        gap_ns=min(point.gpu_ns for point in raw.points),
     )
-    return time_loop(steps, load, limits.sizes)
+    raw.loop += time_loop(steps, load, limits.sizes)
 
 
 def _buckets(settings: CalibrationSettings) -> GraphBuckets:

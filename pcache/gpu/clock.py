@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-__all__ = ["Clock"]
+__all__ = ["GPU_REST_NS", "Clock"]
 
 _SPIN_NS = 2_000_000
 """Sleeping may overshoot by about this much; the rest of a wait is spent looking at the clock."""
@@ -13,12 +13,17 @@ _NAP_NS = 50_000_000
 """Longest sleep between two looks at whether to go on waiting."""
 
 
+GPU_REST_NS = 50_000_000
+"""After so long without work a GPU that was at its power limit is back at its full clock."""
+
+
 class Clock:
     """Starts at zero when made. With `skip_idle`, waiting for an arrival takes no time: the clock is
-    set forward instead, so that everything else keeps its distances."""
+    set forward instead, so that everything else keeps its distances. The first `rest_ns` of each wait
+    pass nevertheless, for a GPU to recover as it would in all of it."""
 
-    def __init__(self, skip_idle: bool) -> None:
-        self._skip_idle = skip_idle
+    def __init__(self, skip_idle: bool, rest_ns: int = 0) -> None:
+        self._skip_idle, self._rest_ns = skip_idle, rest_ns
         self._zero_ns = time.perf_counter_ns()
 
     def now_ns(self) -> int:
@@ -33,8 +38,7 @@ class Clock:
         """Return when it is `at_ns`, at once if it is later. `check` is called now and then; what it
         raises ends the wait."""
         if self._skip_idle:
-            self._zero_ns -= max(0, at_ns - self.now_ns())
-            return
+            self._zero_ns -= max(0, at_ns - self.now_ns() - self._rest_ns)
         while (left := at_ns - self.now_ns()) > 0:
             check()
             if left > _SPIN_NS:

@@ -15,7 +15,7 @@ import torch
 from pcache.cache.contract import CacheConfig
 from pcache.errors import ConfigError, DeviceError
 from pcache.gpu.backend import backend_named
-from pcache.gpu.clock import Clock
+from pcache.gpu.clock import GPU_REST_NS, Clock
 from pcache.gpu.device import device_errors, dtype_named, open_device
 from pcache.gpu.engine import EngineRun, compile_loop
 from pcache.gpu.kv_pool import KVPool, kv_block_bytes
@@ -53,7 +53,8 @@ class EngineSettings:
 
     `weights` is `random` (the model is then one of pcache.shapes) or nothing when `model` is a
     Hugging Face directory or a GGUF file. `skip_idle` sets the clock forward instead of waiting for
-    arrivals while nothing runs. `poison` fills handed-out blocks with NaN before they are written.
+    arrivals while nothing runs, on a GPU after `GPU_REST_NS`. `poison` fills handed-out blocks with NaN
+    before they are written.
     """
 
     model: str
@@ -217,7 +218,9 @@ class GpuBench:
             before = self._prepared
             prepared = self._prepare(trace, cache_config, rules)
             report, kept = prepared.report, prepared is before
-            complete = engine.run(prepared.runner, Clock(self._settings.skip_idle), progress)
+            rest_ns = GPU_REST_NS if self.model.device.type == "cuda" else 0
+            clock = Clock(self._settings.skip_idle, rest_ns)
+            complete = engine.run(prepared.runner, clock, progress)
         except DeviceError as error:
             return _Measured(report, kept, False, str(error))
         except KeyboardInterrupt:  # before time zero; later ones end the engine's run in order

@@ -2,7 +2,8 @@
 
 Steps follow each other as the engine runs them, with one in flight ahead of the host. Where the host
 takes so long to launch a step that the GPU may wait for it, a few are queued behind a pause of the
-GPU, so that its own time is seen as well.
+GPU, so that its own time is seen as well. So are steps that compute much, behind a pause long enough
+for the GPU's full clock: what they take under load is measured apart (`throttle_timing`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from pcache.cost.points import Point, StepShape
+from pcache.gpu.clock import GPU_REST_NS
 from pcache.gpu.runner import Pending
 from pcache.gpu.step import StepInputs
 from pcache.gpu.synthetic import SyntheticRunner
@@ -26,13 +28,13 @@ _LONG_NS = 30_000_000
 """Steps from here on need no warm-up, and their first run counts."""
 _QUEUED, _QUEUED_ROUNDS = 2, 3
 """No more at a time: a driver takes about a thousand launches ahead of the GPU, then it waits."""
+_HEAVY_TOKENS = 256
+"""New tokens from which a step may bring the GPU to its power limit."""
 _HOST_MATTERS = 0.6
 """Share of a step's time on the GPU from which launching it may be what takes long."""
 _CYCLES_A_NS = 2.0
 """At least as many as any GPU's clock has; a pause must not be too short."""
-_ALONE_REPEATS = 3
-_RESTED_REPEATS = 2
-_REST_S = 0.01
+_ALONE_REPEATS = 2
 _ALONE_WITHIN_NS = 60_000_000
 
 
@@ -49,12 +51,13 @@ def time_step(steps: SyntheticRunner, shape: StepShape, *, alone: bool, held_out
     walls, hosts, on_gpu = _in_sequence(steps, inputs, repeats, int(rough_ns < _LONG_NS))
     if rough_ns >= _LONG_NS:
         on_gpu = [rough_ns, *on_gpu]
-    if steps.model.device.type == "cuda" and np.median(hosts) > _HOST_MATTERS * np.median(on_gpu):
-        on_gpu = _queued(steps, inputs, int(np.median(hosts)))
-    apart = rested = (0, 0)
+    if steps.model.device.type == "cuda":
+        heavy, host_ns = shape.new_tokens >= _HEAVY_TOKENS, int(np.median(hosts))
+        if heavy or host_ns > _HOST_MATTERS * np.median(on_gpu):
+            on_gpu = _queued(steps, inputs, host_ns, heavy)
+    apart = (0, 0)
     if alone and rough_ns < _ALONE_WITHIN_NS:
-        apart = _alone(steps, inputs, _ALONE_REPEATS, 0)
-        rested = apart if held_out else _alone(steps, inputs, _RESTED_REPEATS, _REST_S)
+        apart = _alone(steps, inputs)
     low, middle, high = np.percentile(on_gpu, [25, 50, 75])
     return Point(
         shape=shape,
@@ -65,7 +68,6 @@ def time_step(steps: SyntheticRunner, shape: StepShape, *, alone: bool, held_out
         repeats=len(on_gpu),
         alone_ns=apart[0],
         alone_gpu_ns=apart[1],
-        rested_ns=rested[0],
         held_out=held_out,
     )
 
@@ -95,24 +97,26 @@ def _note(step: Pending, tokens_at: list[int], on_gpu: list[int]) -> None:
     on_gpu.append(outputs.gpu_ns)
 
 
-def _queued(steps: SyntheticRunner, inputs: StepInputs, host_ns: int) -> Sequence[int]:
-    """On the GPU, of steps that were all launched before the first of them began."""
+def _queued(steps: SyntheticRunner, inputs: StepInputs, host_ns: int, heavy: bool) -> Sequence[int]:
+    """On the GPU, of steps that were all launched before the first of them began; of heavy ones
+    only what comes right after the pause, which is a rest then."""
     on_gpu = []
     for _ in range(_QUEUED_ROUNDS):
-        pause_ns = 1.5 * (_QUEUED + 1) * host_ns
+        queued = 1 if heavy else _QUEUED
+        pause_ns = 1.5 * (queued + 1) * host_ns
+        if heavy:
+            pause_ns = max(pause_ns, GPU_REST_NS)
         torch.cuda._sleep(int(pause_ns * _CYCLES_A_NS))
-        pending = [steps.runner.launch(inputs) for _ in range(_QUEUED)]
+        pending = [steps.runner.launch(inputs) for _ in range(queued)]
         on_gpu += [step.wait().gpu_ns for step in pending]
     return on_gpu
 
 
-def _alone(
-    steps: SyntheticRunner, inputs: StepInputs, repeats: int, rest_s: float
-) -> tuple[int, int]:
-    """Until the tokens are on the host, and on the GPU, of a step on a device idle for `rest_s`."""
+def _alone(steps: SyntheticRunner, inputs: StepInputs) -> tuple[int, int]:
+    """Until the tokens are on the host, and on the GPU, of a step on a device that has rested."""
     until, on_gpu = [], []
-    for _ in range(repeats):
-        time.sleep(rest_s)
+    for _ in range(_ALONE_REPEATS):
+        time.sleep(GPU_REST_NS / 1e9)
         began = time.perf_counter_ns()
         outputs = steps.runner.launch(inputs).wait()
         until.append(outputs.on_host_at_ns - began)

@@ -58,12 +58,13 @@ def simulate_policy(
     slices: list[I8] = []
     events: list[I8] = []
     complete = False
+    step = step_record()
     try:
         while True:
             rows = np.empty((STEPS_A_SLICE, NUM_COLUMNS), np.int64)
             slices.append(rows)  # before it is filled: Ctrl-C shows when `advance` comes back
             with eviction_failures(s.cache):
-                count = advance(s, cost.model, step_record(), rows, margin)
+                count = advance(s, cost.model, step, rows, margin)
             slices[-1] = rows[:count]
             drained = drain(s.cache.log)
             events.append(drained)

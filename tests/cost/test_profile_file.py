@@ -12,15 +12,16 @@ import pytest
 from made_up_profile import made_up_profile
 
 from pcache.cost.fit import ErrorRow
-from pcache.cost.points import LoopSample, Point, StepShape
+from pcache.cost.points import LoadSequence, LoopSample, Point, StepShape
 from pcache.cost.profile import read_profile, write_profile
 from pcache.cost.shipped import PROFILES, profile_name, shipped_profile, shipped_profiles
 from pcache.errors import ConfigError
 
-POINT = Point(StepShape(((16, 3, 2), (100, 1, 1)), False, 16), 5, 0.01, 6, 7, 8, 9, 10, 11, True)
+POINT = Point(StepShape(((16, 3, 2), (100, 1, 1)), False, 16), 5, 0.01, 6, 7, 8, 9, 10, True)
 FULL = made_up_profile(
     points=[POINT], loop=[LoopSample(1, 2, True, False, 3, -1, 5)],
     errors=[ErrorRow("decode", 3, -0.01, 0.01, 0.02, 0.03)],
+    sequences=[LoadSequence((POINT.shape, StepShape(((0, 9, 1),))), ((0, 0, 5), (1, 2, 7)))],
 )  # fmt: skip
 
 
@@ -31,6 +32,17 @@ def test_round_trip(tmp_path: Path) -> None:
     again, first = read_profile(path).cost(), FULL.cost()
     assert again.source == first.source == "profile made-up"
     assert all(map(np.array_equal, again.model, first.model))
+
+
+def test_profiles_from_before_there_was_a_throttle_have_none(tmp_path: Path) -> None:
+    path = tmp_path / "old.json"
+    write_profile(FULL, path)
+    value = json.loads(path.read_text())
+    value["points"][0]["rested_ns"] = 11
+    path.write_text(json.dumps(without("throttle")(without("sequences")(value))))
+    old = read_profile(path)
+    assert (old.throttle, old.sequences, old.points) == ((), [], [POINT])
+    assert old.cost().model.throttle.shape == (0, 3)
 
 
 def changed(**changes: Any) -> Callable[[dict[str, Any]], Any]:
@@ -55,6 +67,9 @@ def without(name: str) -> Callable[[dict[str, Any]], Any]:
         (lambda value: value | {"host": value["host"] | {"plan": -1.0}}, "a negative or infinite"),
         (lambda value: value | {"host": value["host"] | {"plan": "1"}}, "damaged profile"),
         (changed(points=[{"requests": []}]), "damaged profile"),
+        (changed(throttle=[[0.1, 0.5, 1e7]]), "throttle is not two stages of slowdown, threshold"),
+        (changed(throttle=[[0.1, -0.5, 1e7]] * 2), "negative or infinite number in the throttle"),
+        (changed(sequences=[{"shapes": [], "steps": [[1]]}]), "damaged profile"),
         (changed(shape={"name": "x"}), "damaged profile"),
     ],
 )

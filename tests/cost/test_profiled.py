@@ -40,21 +40,25 @@ def described(requests: list[tuple[int, int, int]]) -> Records:
 
 
 @given(requests=parts, planned=st.integers(0, 10**9), busy=st.integers(-(10**7), 10**7),
-       synchronous=st.booleans(), shared=st.integers(0, 20_000))  # fmt: skip
+       synchronous=st.booleans(), shared=st.integers(0, 20_000),
+       loads=st.tuples(st.floats(0, 1), st.floats(0, 1)))  # fmt: skip
 def test_a_step_is_what_the_formulas_say(
     requests: list[tuple[int, int, int]],
     planned: int,
     busy: int,
     synchronous: bool,
     shared: int,
+    loads: tuple[float, float],
 ) -> None:
     model, step = made_up_cost(synchronous=synchronous).model, described(requests)
-    step[0].shared_context = shared
-    run_step(model, step, planned, planned + busy)
-    want = plain.run_step(model, requests, shared, planned, planned + busy)
     at = step[0]
+    at.shared_context, at.recent_load, at.lasting_load = shared, *loads
+    run_step(model, step, planned, planned + busy)
+    gpu = plain.Gpu(planned + busy, list(loads))
+    want = plain.run_step(model, requests, shared, planned, gpu)
     got = (at.launched_at_ns, at.starts_at_ns, at.ends_at_ns, at.host_free_at_ns)
     assert got == (want.launched, want.starts, want.ends, want.host_free)
+    assert [at.recent_load, at.lasting_load] == pytest.approx(gpu.loads)
     assert runs_in_graph(model, step) == (plain.graph_of(model, requests) is not None)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from pcache.cost import CostModel
@@ -21,25 +22,71 @@ class Instants:
     host_free: int
 
 
-def run_step(
-    model: CostModel, parts: list[Part], shared: int, planned: int, gpu_free: int
-) -> Instants:
+@dataclass
+class Gpu:
+    """Until when it is busy, and the load that each stage of its throttle sees."""
+
+    free: int = 0
+    loads: list[float] = field(default_factory=lambda: [0.0, 0.0])
+
+
+def run_step(model: CostModel, parts: list[Part], shared: int, planned: int, gpu: Gpu) -> Instants:
     """`shared`: KV tokens that several of the requests read from the same blocks."""
     if len(model.host) == 0:
-        starts = max(planned, gpu_free)
-        return Instants(planned, starts, starts + roofline(model, parts), planned)
+        starts = max(planned, gpu.free)
+        gpu.free = starts + roofline(model, parts)
+        return Instants(planned, starts, gpu.free, planned)
     host = dict(zip(HOST, model.host.tolist(), strict=True))
     num, tokens = len(parts), sum(count for _, count, _ in parts)
     launched = planned + host["plan"] + host["plan_request"] * num + host["plan_token"] * tokens
     kind = "graph" if graph_of(model, parts) else "eager"
     launching = host[kind] + host[f"{kind}_request"] * num
     heard = launched + host["submit"]
-    starts = max(heard, gpu_free)
-    ends = max(starts, heard + host["start"]) + profiled(model, parts, shared)
+    starts = max(heard, gpu.free)
+    begins = max(starts, heard + host["start"])
+    ends = begins + throttled(model, parts, profiled(model, parts, shared), begins, gpu)
     if kind == "eager":
         ends = max(ends, launched + launching)
     free = (ends if host["synchronous"] else launched) + launching
+    gpu.free = int(ends + 0.5)
     return Instants(*(int(at + 0.5) for at in (launched, starts, ends, free)))
+
+
+def throttled(model: CostModel, parts: list[Part], cool: float, begins: float, gpu: Gpu) -> float:
+    """Duration of a step of `cool` ns at full clock; brings the loads to its end."""
+    term = dict(zip(TERMS, model.terms.tolist(), strict=True))
+    last = model.linear[-1].tolist()
+    computing = sum(count for _, count, _ in parts) * (last[1] / last[0])
+    computing += term["tile_context"] * sum(map(tile_context, parts))
+    share = min(1.0, computing / cool)
+    duration = cool
+    stages = model.throttle.tolist()
+    for number, (slowdown, threshold, tau) in enumerate(stages):
+        load = gpu.loads[number] * math.exp(-(begins - gpu.free) / tau)
+        gpu.loads[number] = load
+        duration += slowdown * excess(load, share, cool / tau, threshold) * share * cool
+    for number, (_, _, tau) in enumerate(stages):
+        gpu.loads[number] = share + (gpu.loads[number] - share) * math.exp(-duration / tau)
+    return duration
+
+
+def excess(load: float, share: float, elapsed: float, threshold: float) -> float:
+    """Mean of max(0, share + (load - share)·exp(-t) - threshold) for t from 0 to `elapsed`."""
+
+    def integral(t: float) -> float:
+        return (share - threshold) * t - (load - share) * math.exp(-t)
+
+    cuts = [0.0, elapsed]
+    if (load > threshold) != (share > threshold):
+        cuts.insert(1, min(elapsed, math.log((load - share) / (threshold - share))))
+    parts = [integral(b) - integral(a) for a, b in pairwise(cuts)]
+    return sum(max(0.0, part) for part in parts) / elapsed
+
+
+def tile_context(part: Part) -> int:
+    """Context of all tiles of 32 new tokens; none for a single token."""
+    start, count, _ = part
+    return sum(start + end for end in range(32, count + 32, 32)) if count > 1 else 0
 
 
 def commit_ns(model: CostModel, num_requests: int) -> int:
@@ -98,9 +145,7 @@ def profiled(model: CostModel, parts: list[Part], shared: int) -> float:
         context = sum(start + count for start, count, _ in extends)
         ns += term["extends"] + term["extend"] * len(extends)
         ns += term["extend_context"] * context
-        for start, count, _ in extends:
-            ends = range(32, count + 32, 32)
-            ns += term["tile_context"] * sum(start + end for end in ends)
+        ns += term["tile_context"] * sum(map(tile_context, extends))
     if ones:
         context = sum(start + 1 for start, _, _ in ones)
         shared = min(shared, context)

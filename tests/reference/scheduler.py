@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from reference.cost import commit_ns, run_step
+from reference.cost import Gpu, commit_ns, run_step
 from reference.hash_cache import HashCache, Row
 from reference.misses import Ledger
 from reference.orders import sorted_by_longest_match, sorted_by_subtree_weight
@@ -79,7 +79,7 @@ class Simulation:
 
     def run(self) -> Simulation:
         flying: list[tuple[list[Entry], int]] = []
-        gpu_free = 0
+        gpu = Gpu()
         while True:
             if len(flying) < 1 + self.config.overlap:
                 preempted = self.num_preemptions
@@ -87,10 +87,10 @@ class Simulation:
                     parts = [(entry.start, entry.count, int(entry.samples)) for entry in self.plan]
                     context = sum(entry.start + entry.count for entry in self.plan)
                     shared = max(0, context - self.cache.pinned_blocks * self.size)
-                    at = run_step(self.model, parts, shared, self.now, gpu_free)
+                    at = run_step(self.model, parts, shared, self.now, gpu)
                     self.record(at.starts, at.ends - at.starts)
-                    gpu_free, self.now = at.ends, at.host_free
-                    flying.append((self.plan, gpu_free))
+                    self.now = at.host_free
+                    flying.append((self.plan, gpu.free))
                     continue
                 if self.num_preemptions > preempted:
                     continue

@@ -1,0 +1,72 @@
+"""A GPU at its power limit lowers its clock, and its matrix products take longer.
+
+What a step draws beyond decoding is its compute share: how much of its time the tensor cores are busy,
+`profiled.compute_ns` over its duration. Power is limited on average over a while, so a stage of the
+limit looks at a load, the mean of the share that forgets within `tau_ns`,
+
+    load' = (share - load) / tau
+
+and slows the computing part of a step by `slowdown` times what the load exceeds `threshold` by. There
+are two stages, for a limit within tens of milliseconds and one within about a second. Decodes draw
+little and let the GPU recover, as idling does.
+"""
+
+from __future__ import annotations
+
+import math
+
+from pcache.cost.contract import CostModel
+from pcache.jit import hot
+from pcache.types import F8, Records
+
+__all__ = ["STAGE", "mean_excess", "next_load", "throttled_ns"]
+
+STAGE = ("slowdown", "threshold", "tau_ns")
+_SLOWDOWN, _THRESHOLD, _TAU = range(len(STAGE))
+
+
+@hot
+def next_load(load: float, share: float, elapsed: float) -> float:
+    """The load after `elapsed`, in units of tau, under a constant share."""
+    return share + (load - share) * math.exp(-elapsed)
+
+
+@hot
+def mean_excess(load: float, share: float, elapsed: float, threshold: float) -> float:
+    """Mean over `elapsed`, in units of tau, of what the load exceeds the threshold by."""
+    if elapsed <= 0:
+        return max(0.0, load - threshold)
+    first, last = load - threshold, next_load(load, share, elapsed) - threshold
+    if first <= 0 and last <= 0:
+        return 0.0
+    begins, ends = 0.0, elapsed
+    if first < 0 or last < 0:  # it crosses the threshold on the way
+        crossing = math.log((load - share) / (threshold - share))
+        begins, ends = (crossing, elapsed) if first < 0 else (0.0, crossing)
+    decayed = (load - share) * (math.exp(-begins) - math.exp(-ends))
+    return ((share - threshold) * (ends - begins) + decayed) / elapsed
+
+
+@hot
+def _slowed(stage: F8, load: float, share: float, cool_ns: float) -> float:
+    excess = mean_excess(load, share, cool_ns / stage[_TAU], stage[_THRESHOLD])
+    return stage[_SLOWDOWN] * excess * share * cool_ns
+
+
+@hot
+def throttled_ns(
+    model: CostModel, step: Records, cool_ns: float, compute_ns: float, idle_ns: float
+) -> float:
+    """Duration of a step that takes `cool_ns` at the GPU's full clock, `compute_ns` of them computing,
+    begun after `idle_ns` without work; the loads of `step` are brought to its end."""
+    stages, at = model.throttle, step[0]
+    if len(stages) == 0 or cool_ns <= 0:
+        return cool_ns
+    share = min(1.0, compute_ns / cool_ns)
+    recent = next_load(at.recent_load, 0.0, idle_ns / stages[0, _TAU])
+    lasting = next_load(at.lasting_load, 0.0, idle_ns / stages[1, _TAU])
+    duration = cool_ns + _slowed(stages[0], recent, share, cool_ns)
+    duration += _slowed(stages[1], lasting, share, cool_ns)
+    at.recent_load = next_load(recent, share, duration / stages[0, _TAU])
+    at.lasting_load = next_load(lasting, share, duration / stages[1, _TAU])
+    return duration

@@ -1,0 +1,133 @@
+"""The throttle against numerical integration of what its module says, and its fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from made_up_profile import CONTEXT_KNOTS, KNOTS, SIZES, made_up_cost
+
+from pcache.cost import run_step, step_record
+from pcache.cost.fit import fit_steps
+from pcache.cost.fit_throttle import fit_throttle
+from pcache.cost.points import LoadSequence, Point, StepShape
+from pcache.cost.profiled import compute_ns, profiled_ns
+from pcache.cost.throttle import mean_excess, next_load, throttled_ns
+from pcache.types import F8
+
+MODEL = made_up_cost().model
+fraction = st.floats(0, 1)
+
+
+@given(fraction, fraction, st.floats(0.01, 20), fraction)
+@example(0.0, 1.0, 5.0, 0.5)  # rises through the threshold
+@example(1.0, 0.0, 5.0, 0.5)  # falls through it
+@example(0.3, 0.3, 1.0, 0.3)
+def test_mean_excess_is_an_integral(
+    load: float, share: float, elapsed: float, threshold: float
+) -> None:
+    steps = 20_000
+    t = (np.arange(steps) + 0.5) * elapsed / steps
+    loads = share + (load - share) * np.exp(-t)
+    wanted = np.maximum(0, loads - threshold).mean()
+    assert mean_excess(load, share, elapsed, threshold) == pytest.approx(wanted, abs=1e-6)
+    assert next_load(load, share, elapsed) == pytest.approx(loads[-1], abs=2e-3)
+
+
+def test_a_rested_gpu_slows_under_load_and_recovers() -> None:
+    extend = StepShape(((0, 1024, 1),)).sums()
+    cool, computing = profiled_ns(MODEL, extend), compute_ns(MODEL, extend)
+    first, second, *_, last = (throttled_ns(MODEL, extend, cool, computing, 0) for _ in range(200))
+    assert cool < first < second < last
+    assert last == throttled_ns(MODEL, extend, cool, computing, 0)
+    assert throttled_ns(MODEL, extend, cool, computing, 1e9) == first
+
+
+def test_without_stages_nothing_is_slower() -> None:
+    extend = StepShape(((0, 1024, 1),)).sums()
+    model = MODEL._replace(throttle=np.zeros((0, 3)))
+    cool, computing = profiled_ns(model, extend), compute_ns(model, extend)
+    assert [throttled_ns(model, extend, cool, computing, 0) for _ in range(9)] == [cool] * 9
+
+
+def test_loads_outlive_a_step() -> None:
+    """The same step, after a long one and after a rest."""
+    step = step_record()
+    shape = StepShape(((0, 1024, 1),)).sums()[0]
+    for name in ("num_requests", "num_extends", "extend_tokens", "tile_context"):
+        step[0][name] = shape[name]
+    durations = []
+    for planned in (0, 100_000_000, 100_000_001, 900_000_000):
+        run_step(MODEL, step, planned, int(step[0].ends_at_ns))
+        durations.append(int(step[0].ends_at_ns - step[0].starts_at_ns))
+    assert durations[1] < durations[2]
+    assert durations[3] == pytest.approx(durations[0], rel=1e-3)
+
+
+def sequence(
+    shapes: list[StepShape], throttle: F8, lasting_ns: float, noise: float
+) -> LoadSequence:
+    """What a GPU with that throttle takes for the shapes in turn."""
+    rng = np.random.default_rng(len(shapes))
+    model, loads, steps, lasted = MODEL._replace(throttle=throttle), [0.0, 0.0], [], 0.0
+    while lasted < lasting_ns:
+        number = len(steps) % len(shapes)
+        step = shapes[number].sums()
+        step[0].recent_load, step[0].lasting_load = loads
+        idle = 20_000.0
+        cool, computing = profiled_ns(model, step), compute_ns(model, step)
+        took = throttled_ns(model, step, cool, computing, idle) * (1 + noise * rng.normal())
+        loads = [float(step[0].recent_load), float(step[0].lasting_load)]
+        steps.append((number, int(idle), int(took)))
+        lasted += took
+    return LoadSequence(tuple(shapes), tuple(steps))
+
+
+@pytest.mark.parametrize(
+    "throttle", [((0.3, 0.5, 30e6), (0.0, 0.7, 1e9)), ((0.2, 0.3, 60e6), (0.5, 0.6, 0.7e9))]
+)
+def test_a_known_throttle_comes_back(throttle: tuple[tuple[float, ...], ...]) -> None:
+    extends, decode = [StepShape(((0, n, 1),)) for n in (512, 1024, 4096)], StepShape(((64, 1, 4),))
+    turns = [[extend] for extend in extends] + [
+        [extends[1], decode, decode],
+        [extends[1], *[decode] * 4],
+    ]
+    known = np.array(throttle)
+    sequences = [sequence(shapes, known, 0.4e9, 0.005) for shapes in turns]
+    sequences += [sequence([extends[2]], known, 2.5e9, 0.005)]
+    found = fit_throttle(sequences, MODEL)
+    hot, lasting = ([s[0] * (1 - s[1]) for s in stages.tolist()] for stages in (known, found))
+    assert lasting == pytest.approx(hot, abs=0.03)
+    assert found[0, 2] == known[0, 2]
+    assert found[0, 1] == pytest.approx(known[0, 1], abs=0.15)
+
+
+def test_the_fit_takes_the_throttle_off_single_steps() -> None:
+    """Of steps measured after a rest, long ones were slowed all the same."""
+    known = np.array(((0.4, 0.3, 20e6), (0.0, 0.5, 1e9)))
+    throttled = MODEL._replace(throttle=known)
+    shapes = [StepShape(((0, size, 1),)) for size in KNOTS if size > 1]
+    shapes += [
+        StepShape(((start, count, 2), (64, 1, 3)))
+        for start in (0, 900, 20_000)
+        for count in (9, 300)
+    ]
+    shapes += [StepShape(((31, 1, size),)) for size in SIZES.decodes]
+    points = []
+    for shape in shapes:
+        step = shape.sums()
+        cool, computing = profiled_ns(MODEL, step), compute_ns(MODEL, step)
+        took = throttled_ns(throttled, step, cool, computing, 0)
+        points.append(Point(shape, int(took), 0.0, int(took), 1000, 5))
+    extends = [StepShape(((0, n, 1),)) for n in (256, 1024)]
+    decode = StepShape(((31, 1, 4),))
+    turns = [[extends[0]], [extends[1]], [extends[1], decode, decode], [extends[0], decode]]
+    sequences = [sequence(shapes, known, 0.3e9, 0) for shapes in turns]
+    off = []
+    for known_sequences in (sequences, []):
+        model = fit_steps(points, KNOTS, CONTEXT_KNOTS, SIZES.table(), known_sequences)
+        both = [(profiled_ns(model, s.sums()), profiled_ns(MODEL, s.sums())) for s in shapes]
+        off.append(max(abs(found / wanted - 1) for found, wanted in both))
+    assert off[0] < 0.06
+    assert off[1] > 0.1
