@@ -61,7 +61,7 @@ def measured_runs(out: Path, job: Job) -> list[Path]:
 
 
 def measure_jobs(
-    waves: Sequence[Sequence[Job]],
+    jobs: Sequence[Job],
     out: Path,
     settings: EngineSettings,
     *,
@@ -71,15 +71,14 @@ def measure_jobs(
 ) -> bool:
     """Measure what OUT lacks with one loaded model; True when nothing is left.
 
-    A wave is repeated as a whole before the next begins, and all of its jobs once before any is
-    repeated. No run starts that would not end within `seconds` by its expectation; shorter ones
-    after it may.
+    All jobs are run once before any is repeated. No run starts that would not end within `seconds` by
+    its expectation; shorter ones after it may.
     """
     from pcache.gpu.run import GpuBench, longest_context
 
     began = time.monotonic()
     _refuse_other_device(out, settings)
-    todo = list(_todo(waves, out, repeats))
+    todo = list(_todo(jobs, out, repeats))
     if not todo:
         print("everything is measured already", flush=True)
         return True
@@ -122,13 +121,12 @@ def _refuse_other_device(out: Path, settings: EngineSettings) -> None:
             )
 
 
-def _todo(waves: Sequence[Sequence[Job]], out: Path, repeats: int) -> Iterator[tuple[Job, Path]]:
-    for jobs in waves:
-        for repeat in range(1, repeats + 1):
-            for job in jobs:
-                place = out / job.name / f"measured-{repeat}"
-                if not finished(place):
-                    yield job, place
+def _todo(jobs: Sequence[Job], out: Path, repeats: int) -> Iterator[tuple[Job, Path]]:
+    for repeat in range(1, repeats + 1):
+        for job in jobs:
+            place = out / job.name / f"measured-{repeat}"
+            if not finished(place):
+                yield job, place
 
 
 def _measure(job: Job, place: Path, settings: EngineSettings, bench: GpuBench) -> tuple[str, bool]:

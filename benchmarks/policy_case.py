@@ -79,7 +79,7 @@ def measure(
     """Measure what OUT lacks."""
     settings = engine_settings(device, MODEL)
     if not measure_jobs(
-        [jobs()], out, settings, repeats=repeats, seconds=seconds, pool_tokens=KV_TOKENS
+        jobs(), out, settings, repeats=repeats, seconds=seconds, pool_tokens=KV_TOKENS
     ):
         raise SystemExit(1)
 

@@ -46,7 +46,7 @@ def measure(
     jobs = [job_of(case, policy) for case in cases for policy in POLICIES]
     settings = engine_settings(device, GPU_MODEL)
     if not measure_jobs(
-        [jobs], out, settings, repeats=repeats, seconds=seconds, pool_tokens=KV_TOKENS
+        jobs, out, settings, repeats=repeats, seconds=seconds, pool_tokens=KV_TOKENS
     ):
         raise SystemExit(1)
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from benchmarks.archive import unpack
 from benchmarks.jobs import Job, measured_runs, simulate_job, target_of
-from benchmarks.side_by_side.causes import cause, evidence
+from benchmarks.side_by_side.causes import cause, evidence, phases
 from benchmarks.side_by_side.cells import RESULTS, Cell, read_cells, write_cells
 from benchmarks.side_by_side.frozen import doubt_of, read_frozen, write_frozen
 from benchmarks.side_by_side.measure import job_of
@@ -105,7 +105,12 @@ def _study(
             "decisions": sum(verdict.decisions for verdict in verdicts),
             "parted_at": "; ".join(v.difference for v in verdicts if v.difference), **known,
         })  # fmt: skip
-        errors += [row | known for row in errors_of(cell, _name(cell), pair)]
+        found_errors = errors_of(cell, _name(cell), pair)
+        if not all(row["met"] for row in found_errors):
+            ranges = phases(jobs[cell], target, _step_ns(pair.simulated))
+            for row in found_errors:
+                row["phases_lowest"], row["phases_highest"] = ranges[row["number"]]
+        errors += [row | known for row in found_errors]
         if cell.study == "ladder":
             ladder += [path for run in runs for path in [run.path]]
         if cell.study == "showcase":
@@ -121,6 +126,12 @@ def _study(
         load_runs(ladder) if ladder else [], find_pairs(load_runs(showcase)) if showcase else [],
         measured, latency, num_designed, doubt,
     )  # fmt: skip
+
+
+def _step_ns(run: Run) -> float:
+    """Median duration of its steps."""
+    assert run.steps is not None
+    return float(run.steps["duration_ns"].median())
 
 
 def _name(cell: Cell) -> str:

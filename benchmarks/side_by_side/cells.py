@@ -29,10 +29,10 @@ LARGEST_KV = 300_000
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One configuration. `kv` and `load` name the levels; `kv_tokens` and `time_scale` are what the
-    runs get. `study` is `cells` (every pair of levels), `grid` (the other combinations of them),
-    `ladder` or `showcase`. `sustained_s` is how long the simulator takes for the cell's requests when
-    all are there at once; `load` is that over the time their arrivals take. `busy_s` is the time of all
-    steps, in simulation. In ladder and showcase all policies get the pace of `none`."""
+    runs get. `study` is `cells` (every pair of levels), `ladder` or `showcase`. `sustained_s` is how
+    long the simulator takes for the cell's requests when all are there at once; `load` is that over the
+    time their arrivals take. `busy_s` is the time of all steps, in simulation. In ladder and showcase
+    all policies get the pace of `none`."""
 
     name: str
     study: str

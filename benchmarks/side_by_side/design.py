@@ -1,5 +1,4 @@
-"""Which cells: first a few dozen that show every level of each factor with every level of the others,
-then the other combinations, for as long as there is time."""
+"""Which cells: a few dozen that show every level of each factor with every level of the others."""
 
 from __future__ import annotations
 
@@ -62,24 +61,7 @@ def design(gpu: str) -> list[Cell]:
     for index, batching in LADDER:
         name = f"ladder-{first.trace}-{index}-{batching}"
         cells.append(_served(first, gpu, name=name, policy=index, batching=batching))
-    others = [row for row in product(EXCERPTS, INDEXES, CAPACITIES, LOADS) if row not in rows]
-    others_cells = [_cell("grid", *row[:3], row[3], held, gpu) for row in others]
-    return sorted(cells, key=lambda cell: cell.trace) + _distinct(others_cells, cells)
-
-
-def _distinct(cells: list[Cell], known: list[Cell]) -> list[Cell]:
-    """Without configurations that are there already: in small traces tight and thrashing are one."""
-
-    def configuration(cell: Cell) -> tuple[object, ...]:
-        return cell.trace, cell.policy, cell.batching, cell.kv_tokens, cell.load
-
-    seen = {configuration(cell) for cell in known}
-    kept = []
-    for cell in cells:
-        if configuration(cell) not in seen:
-            seen.add(configuration(cell))
-            kept.append(cell)
-    return kept
+    return sorted(cells, key=lambda cell: cell.trace)
 
 
 def _cell(

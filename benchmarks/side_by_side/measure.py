@@ -21,10 +21,6 @@ from benchmarks.side_by_side.frozen import Frozen, freeze, read_frozen, write_fr
 
 __all__ = ["job_of", "measure"]
 
-WAVES = (("cells", "ladder", "showcase"), ("grid",))
-"""Studies that are measured before the next ones are begun."""
-
-
 SLOWER, EACH_RUN_S = 1.15, 1.0
 """A run may take so many times its simulated steps, and so many seconds around them."""
 
@@ -56,10 +52,10 @@ def measure(
         write_frozen(frozen, out)
     write_cells(read_cells(), out)
     here = _with_traces(cells)
-    waves = [[job_of(cell) for cell in here if cell.study in studies] for studies in WAVES]
+    jobs = list(map(job_of, here))
     settings = engine_settings(device, GPU_MODEL)
     complete = measure_jobs(
-        waves, out, settings, repeats=repeats, seconds=seconds, pool_tokens=LARGEST_KV
+        jobs, out, settings, repeats=repeats, seconds=seconds, pool_tokens=LARGEST_KV
     )
     return complete and len(here) == len(cells)
 
