@@ -6,6 +6,6 @@
     python -m benchmarks.side_by_side analyse FILE        # simulate the same cells, tables and page
 
 A cell is a trace, an index, a KV capacity and a load; together they cover every pair of levels. Nothing
-but the cells' table, the traces and the GPU goes into `measure`; nothing but its runs and a profile into
-`analyse`, which needs no GPU.
+but the cells' table, the traces and the GPU goes into `measure`; nothing but its runs and a profile
+into `analyse`, which needs no GPU.
 """

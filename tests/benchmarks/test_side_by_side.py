@@ -119,10 +119,11 @@ def test_a_cell_whose_trace_is_elsewhere_is_left_out(
 
 def test_when_within_a_step_a_request_comes_moves_the_numbers() -> None:
     target = {"gpu": "h200", "model": "llama-3.1-8b"}
-    still, moved = (phases(job("cell", "radix"), target, step_ns) for step_ns in (0.0, 20e6))
+    served = measuring.job_of(replace(CELL, trace="few-shot", requests=20, time_scale=20.0))
+    still, moved = (phases(served, target, step_ns) for step_ns in (0.0, 5e6))
     assert still["ttft_mean_ms"][0] == still["ttft_mean_ms"][1]
     assert moved["ttft_mean_ms"][0] < moved["ttft_mean_ms"][1]
-    assert moved == phases(job("cell", "radix"), target, 20e6)
+    assert moved == phases(served, target, 5e6)
 
 
 def test_a_miss_gets_the_cause_that_explains_it() -> None:
