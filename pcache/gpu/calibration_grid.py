@@ -21,8 +21,8 @@ __all__ = ["Limits", "context_sizes", "designed_steps", "drawn_steps", "linear_s
 
 _CONTEXT_SIZES = (0, 2048, 8192, 32768, 131072, 524288)
 
-_SHORT = 32
-"""Context of decodes that are not to cost anything by their context."""
+_SHORT, _USUAL = 32, 640
+"""Context of decodes that are not to cost anything by their context, and one as chats have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +92,14 @@ def _step(
 
 
 def _graphs(limits: Limits) -> Iterator[StepShape]:
-    """Every graph, filled."""
+    """Every graph, filled; those of extends with few decodes also as they are most often used, partly
+    filled and with some context."""
     for size in limits.sizes.decodes:
         yield _step((_SHORT, 1, size))
     for tokens, beside in product(limits.sizes.extend_tokens, limits.sizes.mixed_decodes):
         yield _step((0, tokens, 1), (_SHORT, 1, min(beside, limits.max_rows - 1)))
+    for tokens in limits.sizes.extend_tokens:
+        yield _step((_USUAL, tokens - tokens // 8, 1), (_USUAL, 1, 4))
 
 
 def _decodes() -> Iterator[StepShape]:
