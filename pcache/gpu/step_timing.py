@@ -40,13 +40,8 @@ _ALONE_WITHIN_NS = 60_000_000
 
 def time_step(steps: SyntheticRunner, shape: StepShape, *, alone: bool, held_out: bool) -> Point:
     """Measure one shape. With `alone` also as a single step on an idle device, if it is short."""
-    starts = [start for start, _, times in shape.requests for _ in range(times)]
-    counts = [count for _, count, times in shape.requests for _ in range(times)]
-    lengths = [start + count for start, count in zip(starts, counts, strict=True)]
-    runs = steps.table_runs(lengths, shape.shared_tokens)
-    first = steps.inputs(starts, counts, samples=shape.samples, table_runs=runs)
+    first, inputs = steps.inputs_of(shape)
     rough_ns = max(1, steps.runner.launch(first).wait().gpu_ns)
-    inputs = steps.inputs(starts, counts, samples=shape.samples)
     repeats = min(_MOST, max(_FEWEST, _MEASURE_NS // rough_ns))
     walls, hosts, on_gpu = _in_sequence(steps, inputs, repeats, int(rough_ns < _LONG_NS))
     if rough_ns >= _LONG_NS:

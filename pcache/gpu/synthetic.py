@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pcache.cost.points import StepShape
 from pcache.gpu.kv_pool import KVPool
 from pcache.gpu.model import Model
 from pcache.gpu.runner import Runner, RunnerConfig
@@ -54,6 +55,15 @@ class SyntheticRunner:
             token_ids=self._rng.integers(vocabulary, size=sum(counts), dtype=np.int32),
             table_runs=np.empty((0, 4), np.int32) if table_runs is None else table_runs,
         )
+
+    def inputs_of(self, shape: StepShape) -> tuple[StepInputs, StepInputs]:
+        """Inputs that write block tables for the shape, and inputs for the same tables again."""
+        starts = [start for start, _, times in shape.requests for _ in range(times)]
+        counts = [count for _, count, times in shape.requests for _ in range(times)]
+        lengths = [start + count for start, count in zip(starts, counts, strict=True)]
+        runs = self.table_runs(lengths, shape.shared_tokens)
+        first = self.inputs(starts, counts, samples=shape.samples, table_runs=runs)
+        return first, self.inputs(starts, counts, samples=shape.samples)
 
     def table_runs(self, lengths: Sequence[int], shared_tokens: int = 0) -> I4:
         """Runs of one scattered block each, with room for `lengths` tokens of each request, which

@@ -8,7 +8,6 @@ from itertools import cycle
 
 from pcache.cost.points import LoadSequence, StepShape
 from pcache.gpu.runner import Pending
-from pcache.gpu.step import StepInputs
 from pcache.gpu.synthetic import SyntheticRunner
 
 __all__ = ["load_sequences", "time_sequence"]
@@ -39,7 +38,7 @@ def time_sequence(
 ) -> LoadSequence:
     """Run the shapes in turn for about `lasting_ns`, one step in flight ahead, after a rest."""
     different = tuple(dict.fromkeys(shapes))
-    prepared = [_inputs(steps, shape) for shape in different]
+    prepared = [steps.inputs_of(shape) for shape in different]
     for first, _ in prepared:  # compiles, and brings memory to the allocator
         steps.runner.launch(first).wait()
     time.sleep(rest_s)
@@ -67,12 +66,3 @@ def time_sequence(
             break
     note()
     return LoadSequence(different, tuple(found))
-
-
-def _inputs(steps: SyntheticRunner, shape: StepShape) -> tuple[StepInputs, StepInputs]:
-    """Inputs with block tables of their own, and for the same tables again."""
-    starts = [start for start, _, times in shape.requests for _ in range(times)]
-    counts = [count for _, count, times in shape.requests for _ in range(times)]
-    lengths = [start + count for start, count in zip(starts, counts, strict=True)]
-    tables = steps.table_runs(lengths, shape.shared_tokens)
-    return steps.inputs(starts, counts, table_runs=tables), steps.inputs(starts, counts)
