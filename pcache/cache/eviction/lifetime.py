@@ -308,19 +308,26 @@ def _renew(p: PolicyState) -> None:
 
 @hot
 def _rank(p: PolicyState) -> None:
-    """Insertion sort, which keeps equal cells in their order: older ones first."""
+    """Insertion sort from the last order, which is nearly right; of equal cells the older first."""
+    first = p.amounts[ORDER] == p.amounts[ORDER + 1]
     for number in range(SIZE):
-        rank, cell = number, number % CLASSES * BINS + BINS - 1 - number // CLASSES
-        while rank > 0:
-            before = p.amounts[ORDER + rank - 1]
-            if p.numbers[INDEX + before] <= p.numbers[INDEX + cell]:
-                break
-            p.amounts[ORDER + rank] = before
+        rank, cell = number, number if first else p.amounts[ORDER + number]
+        while rank > 0 and _goes_before(p, cell, p.amounts[ORDER + rank - 1]):
+            p.amounts[ORDER + rank] = p.amounts[ORDER + rank - 1]
             rank -= 1
         p.amounts[ORDER + rank] = cell
     for rank in range(SIZE):
         p.amounts[RANK + p.amounts[ORDER + rank]] = rank
     p.amounts[LOWEST] = 0
+
+
+@hot
+def _goes_before(p: PolicyState, cell: int, other: int) -> bool:
+    mine, its = p.numbers[INDEX + cell], p.numbers[INDEX + other]
+    if mine != its:
+        return mine < its
+    age_bin, its_bin = cell % BINS, other % BINS
+    return age_bin > its_bin or (age_bin == its_bin and cell < other)
 
 
 @hot
