@@ -1,12 +1,15 @@
 """Learned lifetimes, pcache's own policy: keep what promises the most hits for the room it takes.
 
 What it knows. For every content seen: how often it was hit, and how long ago it was last asked for, in
-blocks that requests asked for since. Content is in a class by octaves of hits + 1 (0; 1-2; 3-6; …).
+blocks that requests asked for since. Content is in a class by octaves of hits + 1 (0; 1-2; 3-6; …) and
+by its kind: in which turn it first came (how often a request had continued what is before it: never,
+once, more often), and whether more of that request was not cached than requests ask for on average.
 For each class and age, in half octaves, it counts the waits that ended in a hit and those that have not
 ended, evicted content included for COHORTS / SHARE capacities, so that it also learns of waits longer
 than anything stays; counts fade in twice that time. A triangle over SMOOTH bins to either side levels
-what is chance. That gives the chance of a hit at each age; where a class has seen little, all classes
-together speak for it, and PRIOR before anything is known.
+what is chance. That gives the chance of a hit at each age by octaves of hits; where an octave has seen
+little, all together speak for it, and PRIOR before anything is known. A kind has the chances of its
+octave times one factor, its hits to those expected: one number is learned soon, a curve is not.
 
 What it does. A unit of some class and age may be kept until any later age. Each choice has an expected
 number of hits and an expected time in the cache; the best ratio of the two is the index of this *cell*
@@ -16,16 +19,19 @@ first, the least recently asked for before others.
 Why it works. Prefixes are used either soon or never, or again and again, and where the border lies
 differs from trace to trace. LRU always keeps the young; this keeps them only as long as they deserve,
 which on the conversation trace is a fraction of what LRU gives them, and gives the room to content that
-was hit before. It learns from itself alone: no rates to set, no trace to train on.
+was hit before. What was not hit yet differs by kind: there 28 % of what a first turn brings comes back
+and 15 % of what later turns add, and the more comes at once, the less of it. It learns from itself
+alone: no rates to set, no trace to train on.
 
-Where it loses. It treats all content of a class alike: a session that will go on and one that is over
-look the same until they age. It needs some capacities of traffic to learn and as many to follow a
-change. Where LRU is near the bound already, what it learned late or by chance costs up to a point. In
-`radix` a node is known by its first block alone: where evicted nodes come back as one longer node, the
-waits of the lower ones seem never to end, and all of it counts as hit as often as its top.
+Where it loses. It treats all content of a class alike: of one turn and length, a session that will go
+on and one that is over look the same until they age. It needs some capacities of traffic to learn and
+as many to follow a change. Where LRU is near the bound already, what it learned late or by chance costs
+up to a point. In `radix` a node is known by its first block alone: where evicted nodes come back as one
+longer node, the waits of the lower ones seem never to end, and all of it counts as hit as often as its
+top.
 
 Parameters: the constants below; they are the same for every trace. Cost: logarithmic, and a pass over
-all cells a request, over all cohorts every eighth of a capacity.
+all cells a request, over all cohorts every eighth of a capacity (early on more often).
 """
 
 from __future__ import annotations
@@ -37,10 +43,14 @@ from pcache.cache.eviction.compiled import ENTRY, PolicyState, note, ordered, st
 from pcache.cache.eviction.queues import put, take_out
 from pcache.cache.eviction.seam import EVICTABLE, HIT, INSERTED, SPLIT, VICTIM
 from pcache.jit import hot
+from pcache.types import Records
 
 __all__ = ["entry", "needs"]
 
-CLASSES = 6
+OCTAVES, TURNS = 6, 3
+"""Of hits + 1, and turns, that are told apart; the last stands for all above."""
+KINDS = 2 * TURNS
+CLASSES = OCTAVES * KINDS
 BINS = 64
 """Ages told apart: bin b holds 2^(b/2) <= age < 2^((b+1)/2)."""
 SMOOTH = 2
@@ -51,21 +61,27 @@ COHORTS = 512
 KEPT = 1.0 - 0.5 / COHORTS
 """Share of every count that is left when another cohort starts."""
 PERIOD = 8
-"""Indices are made anew so often in a capacity of asked-for blocks."""
+"""Indices are made anew so often in a capacity of asked-for blocks…"""
+EARLY = 128
+"""…and, while little is known, whenever all that was asked for has grown by this share."""
 PRIOR = 0.05
 """Chance of a hit in a bin before anything is known; weighs as much as one request."""
+DOUBT = 4.0
+"""Requests' worth of hits as expected that speak against a kind being any different."""
 
 SIZE = CLASSES * BINS
 HITS, WAITS, OPEN, RISK, INDEX, CHANCE = 0, SIZE, 2 * SIZE, 3 * SIZE, 4 * SIZE, 5 * SIZE
-COHORT_BLOCKS = CHANCE + BINS
+COUNTS = CHANCE + BINS
+COHORT_BLOCKS = COUNTS + 4 * BINS
 """Places in `numbers`, by cell: waits that ended in a hit; that were given up; that did not end in a
-hit (given up or still open); that reached the bin; the index. Then the chances of one class, and the
-blocks of each cohort and class."""
-ASKED, SERVED, DUE, REQUESTS, COHORT, AGED, LOWEST = range(7)
+hit (given up or still open); that reached the bin; the index. Then by bin the chances of one octave of
+hits, and hits and risk of all classes and of that octave; and the blocks of each cohort and class."""
+ASKED, SERVED, DUE, REQUESTS, COHORT, AGED, LOWEST, BRINGER, BROUGHT = range(9)
 """In `amounts`: blocks that the present request has asked for so far, the number of that request plus
 1, when indices are due, requests seen, the newest cohort, when units were last put into other cells,
-and a rank below which all cells are empty."""
-ORDER = LOWEST + 1
+a rank below which all cells are empty, the last request of which not all was cached, plus 1, and
+whether much was not."""
+ORDER = BROUGHT + 1
 RANK = ORDER + SIZE
 """From here on in `amounts`: cells by rank, smallest index first, and the rank of each cell."""
 
@@ -82,8 +98,9 @@ _LENGTHS = np.diff(2.0 ** (np.arange(BINS + 1) / 2))
 @hot
 def on_event(p: PolicyState, event: int, unit: int, other: int) -> int:
     """`hand` is the present, in blocks asked for before the present request. Of known content, `mark`
-    is when it was asked for last, plus 1, and `previous` its hits; of an evictable unit, `mark` is the
-    same and `group` the class, both as of when it became evictable."""
+    is when it was asked for last, plus 1, `previous` its hits, `gone` the request that it came with,
+    plus 1, `before` the turn of that, and `group` its kind; of an evictable unit, `mark` is the same
+    and `group` the class, both as of when it became evictable."""
     if event in (HIT, INSERTED):
         _note_use(p, unit, event == HIT)
     elif event == SPLIT:
@@ -145,12 +162,12 @@ def _count(p: PolicyState, place: int, sign: float) -> None:
     content = p.ghosts[place]
     cohort = (content.mark - 1) // _cohort_length(p)
     if content.mark != 0 and cohort > p.amounts[COHORT] - COHORTS:
-        p.numbers[_cohort_at(cohort, _class(content.previous))] += sign * content.blocks
+        p.numbers[_cohort_at(cohort, _class(content))] += sign * content.blocks
 
 
 @hot
-def _class(hits: int) -> int:
-    return min(_exponent(hits + 1.0), CLASSES - 1)
+def _class(content: Records) -> int:
+    return min(_exponent(content.previous + 1.0), OCTAVES - 1) * KINDS + content.group
 
 
 @hot
@@ -169,17 +186,43 @@ def _note_use(p: PolicyState, unit: int, cached: bool) -> None:
     """Content was asked for: one wait has ended, unless nobody knew of it."""
     here, place, now = p.units[unit], _place(p, unit), _now(p)
     content = p.ghosts[place]
+    if not cached:
+        _note_length(p, here.position)
     age = now - content.mark + 2
     _count(p, place, -1.0)
     if content.mark == 0 or (not cached and age > COHORTS * _cohort_length(p)):
         content.previous = 0
+        _note_kind(p, unit)
     else:
-        at = _class(content.previous) * BINS + _age_bin(age)
+        at = _class(content) * BINS + _age_bin(age)
         p.numbers[HITS + at] += min(here.blocks, content.blocks)
         content.previous += 1
     content.mark, content.blocks = now + 1, here.blocks
     _count(p, place, 1.0)
     p.amounts[ASKED] += here.blocks
+
+
+@hot
+def _note_length(p: PolicyState, position: int) -> None:
+    """Whether the present request has more that was not cached, from `position` on, than requests
+    ask for on average."""
+    facts, amounts = p.facts[0], p.amounts
+    if amounts[BRINGER] != facts.request + 1:
+        amounts[BRINGER] = facts.request + 1
+        blocks = p.requests[facts.request].prompt_tokens // facts.block_size - position
+        amounts[BROUGHT] = int(blocks * amounts[REQUESTS] > facts.hand)
+
+
+@hot
+def _note_kind(p: PolicyState, unit: int) -> None:
+    """New content: which turn it came with, and whether with much that was not cached."""
+    here, content, facts = p.units[unit], p.ghosts[_place(p, unit)], p.facts[0]
+    turn = 0
+    if here.parent != 0:
+        above = p.ghosts[_place(p, here.parent)]
+        turn = above.before + int(above.gone != facts.request + 1)
+    content.before, content.gone = turn, facts.request + 1
+    content.group = min(turn, TURNS - 1) * 2 + p.amounts[BROUGHT]
 
 
 @hot
@@ -192,6 +235,8 @@ def _note_split(p: PolicyState, lower: int, upper: int) -> None:
     _count(p, whole, -1.0)
     _count(p, part, -1.0)
     below.previous = max(below.previous if below.mark != 0 else 0, p.units[lower].hits)
+    if below.mark == 0:
+        below.group, below.before, below.gone = above.group, above.before, above.gone
     below.mark = above.mark
     above.blocks, below.blocks = p.units[upper].blocks, p.units[lower].blocks
     _count(p, whole, 1.0)
@@ -204,7 +249,7 @@ def _note_split(p: PolicyState, lower: int, upper: int) -> None:
 @hot
 def _queue(p: PolicyState, unit: int) -> None:
     here, content = p.units[unit], p.ghosts[_place(p, unit)]
-    here.group, here.mark = _class(content.previous), content.mark
+    here.group, here.mark = _class(content), content.mark
     _put_into_cell(p, unit)
 
 
@@ -249,31 +294,40 @@ def _age_all(p: PolicyState) -> None:
 def _renew(p: PolicyState) -> None:
     """Count what is waiting, make the indices anew, and rank the cells by them."""
     facts = p.facts[0]
-    p.amounts[DUE] = facts.hand + max(64, facts.capacity // PERIOD)
+    p.amounts[DUE] = facts.hand + max(64, min(facts.capacity // PERIOD, facts.hand // EARLY))
     _count_waits(p)
     weight = max(1.0, facts.hand / max(p.amounts[REQUESTS], 1))
-    for group in range(CLASSES):
-        _chances(p, group, weight)
-        for age_bin in range(BINS):
-            p.numbers[INDEX + group * BINS + age_bin] = _best_ratio(p, age_bin)
+    for octave in range(OCTAVES):
+        _chances(p, octave, weight)
+        for group in range(octave * KINDS, (octave + 1) * KINDS):
+            factor = _factor(p, group, DOUBT * weight)
+            for age_bin in range(BINS):
+                p.numbers[INDEX + group * BINS + age_bin] = _best_ratio(p, age_bin, factor)
     _rank(p)
 
 
 @hot
 def _rank(p: PolicyState) -> None:
-    """Insertion sort, which keeps equal cells in their order: older ones first."""
+    """Insertion sort from the last order, which is nearly right; of equal cells the older first."""
+    first = p.amounts[ORDER] == p.amounts[ORDER + 1]
     for number in range(SIZE):
-        rank, cell = number, number % CLASSES * BINS + BINS - 1 - number // CLASSES
-        while rank > 0:
-            before = p.amounts[ORDER + rank - 1]
-            if p.numbers[INDEX + before] <= p.numbers[INDEX + cell]:
-                break
-            p.amounts[ORDER + rank] = before
+        rank, cell = number, number if first else p.amounts[ORDER + number]
+        while rank > 0 and _goes_before(p, cell, p.amounts[ORDER + rank - 1]):
+            p.amounts[ORDER + rank] = p.amounts[ORDER + rank - 1]
             rank -= 1
         p.amounts[ORDER + rank] = cell
     for rank in range(SIZE):
         p.amounts[RANK + p.amounts[ORDER + rank]] = rank
     p.amounts[LOWEST] = 0
+
+
+@hot
+def _goes_before(p: PolicyState, cell: int, other: int) -> bool:
+    mine, its = p.numbers[INDEX + cell], p.numbers[INDEX + other]
+    if mine != its:
+        return mine < its
+    age_bin, its_bin = cell % BINS, other % BINS
+    return age_bin > its_bin or (age_bin == its_bin and cell < other)
 
 
 @hot
@@ -295,30 +349,54 @@ def _count_waits(p: PolicyState) -> None:
 
 
 @hot
-def _chances(p: PolicyState, group: int, weight: float) -> None:
-    """CHANCE: of a hit in each bin, for content of the class that has reached it. `weight` blocks of
-    the average over all classes are added to what the class has seen."""
+def _chances(p: PolicyState, octave: int, weight: float) -> None:
+    """CHANCE: of a hit in each bin, for content of the octave that has reached it. `weight` blocks of
+    the average over all classes are added to what the octave has seen."""
     numbers, total = p.numbers, (SMOOTH + 1.0) ** 2
+    if octave == 0:
+        _add_up(p, COUNTS, 0, CLASSES)
+    _add_up(p, COUNTS + 2 * BINS, octave * KINDS, (octave + 1) * KINDS)
     for age_bin in range(BINS):
         all_hits = all_risk = own_hits = own_risk = 0.0
         for near in range(max(0, age_bin - SMOOTH), min(BINS - 1, age_bin + SMOOTH) + 1):
-            share = (SMOOTH + 1.0 - abs(near - age_bin)) / total
-            for at in range(near, SIZE, BINS):
-                all_hits += share * numbers[HITS + at]
-                all_risk += share * numbers[RISK + at]
-            own_hits += share * numbers[HITS + group * BINS + near]
-            own_risk += share * numbers[RISK + group * BINS + near]
+            share, at = (SMOOTH + 1.0 - abs(near - age_bin)) / total, COUNTS + near
+            all_hits += share * numbers[at]
+            all_risk += share * numbers[at + BINS]
+            own_hits += share * numbers[at + 2 * BINS]
+            own_risk += share * numbers[at + 3 * BINS]
         pooled = (all_hits + weight * PRIOR) / (all_risk + weight)
         numbers[CHANCE + age_bin] = (own_hits + weight * pooled) / (own_risk + weight)
 
 
 @hot
-def _best_ratio(p: PolicyState, first_bin: int) -> float:
+def _add_up(p: PolicyState, to: int, first: int, end: int) -> None:
+    """Hits by bin of the classes from `first` to before `end`, and after them the risk."""
+    for age_bin in range(BINS):
+        hits = risk = 0.0
+        for at in range(first * BINS + age_bin, end * BINS, BINS):
+            hits += p.numbers[HITS + at]
+            risk += p.numbers[RISK + at]
+        p.numbers[to + age_bin], p.numbers[to + BINS + age_bin] = hits, risk
+
+
+@hot
+def _factor(p: PolicyState, group: int, weight: float) -> float:
+    """Hits of a class, to what they would be with the chances of its octave."""
+    hits = expected = weight
+    for age_bin in range(BINS):
+        at = group * BINS + age_bin
+        hits += p.numbers[HITS + at]
+        expected += p.numbers[RISK + at] * p.numbers[CHANCE + age_bin]
+    return hits / expected
+
+
+@hot
+def _best_ratio(p: PolicyState, first_bin: int, factor: float) -> float:
     """Most hits a block and unit of time that keeping from this age on can give."""
     best = gain = cost = 0.0
     left = 1.0
     for age_bin in range(first_bin, BINS):
-        chance = p.numbers[CHANCE + age_bin]
+        chance = min(1.0, p.numbers[CHANCE + age_bin] * factor)
         gain += left * chance
         cost += left * (1.0 - 0.5 * chance) * _LENGTHS[age_bin]
         left *= 1.0 - chance

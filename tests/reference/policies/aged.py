@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reference.policies.base import Kept, PlainPolicy
 
 from pcache.cache.eviction.contract import Setting, Unit
 
-CLASSES, BINS, SMOOTH, SHARE, COHORTS, PERIOD, PRIOR = 6, 64, 2, 32, 512, 8, 0.05
-"""Classes of hits, ages, ages that speak for one, cohorts a capacity and known, renewals a capacity,
-chance where nothing is known."""
+OCTAVES, TURNS, BINS, SMOOTH, SHARE, COHORTS = 6, 3, 64, 2, 32, 512
+PERIOD, EARLY, PRIOR, DOUBT = 8, 128, 0.05, 4.0
+"""Octaves of hits, turns, ages, ages that speak for one, cohorts a capacity and known, renewals a
+capacity and the share of growth that makes one early, chance where nothing is known; requests' worth of
+hits as expected that speak against a kind being different."""
+
+KINDS = 2 * TURNS
+CLASSES = OCTAVES * KINDS
 
 Cell = tuple[int, int]
 """Class of hits and bin of ages."""
@@ -24,6 +29,15 @@ class Content:
     blocks: int
     asked_at: int
     hits: int = 0
+    turn: int = 0
+    much: bool = False
+    first: int = -1
+    """Request that it came with, in turn `turn`; `much` else of that was not cached."""
+
+    @property
+    def group(self) -> int:
+        octave = min((self.hits + 1).bit_length() - 1, OCTAVES - 1)
+        return octave * KINDS + min(self.turn, TURNS - 1) * 2 + self.much
 
 
 class Lifetime(PlainPolicy):
@@ -39,7 +53,8 @@ class Lifetime(PlainPolicy):
         self.index: dict[Cell, float] = defaultdict(float)
         self.length = max(1, self.capacity // SHARE)
         self.time = self.due = self.asked = self.turns = self.newest = 0
-        self.served = -1
+        self.served = self.bringer = -1
+        self.much = False
 
     @property
     def now(self) -> int:
@@ -69,29 +84,46 @@ class Lifetime(PlainPolicy):
     def count(self, content: Content, sign: float) -> None:
         cohort = content.asked_at // self.length
         if cohort > self.newest - COHORTS:
-            self.cohorts[cohort, class_of(content.hits)] += sign * content.blocks
+            self.cohorts[cohort, content.group] += sign * content.blocks
 
     def cell(self, at: Kept) -> Cell:
         return at.previous, age_bin(self.now - at.mark + 1)
 
-    def ask(self, at: Kept, cached: bool) -> None:
+    def note_length(self, at: Kept) -> None:
+        """Whether more of this request was not cached than requests ask for on average."""
+        if self.bringer != self.request.number:
+            self.bringer = self.request.number
+            blocks = self.request.prompt_tokens // self.setting.block_size_tokens - at.position
+            self.much = blocks * self.turns > self.time
+
+    def turn(self, parent: int) -> int:
+        if parent == 0:
+            return 0
+        above = self.known[self.units[parent].key]
+        return above.turn + (above.first != self.request.number)
+
+    def ask(self, at: Kept, cached: bool, parent: int = 0) -> None:
         now, content = self.now, self.known.get(at.key)
+        if not cached:
+            self.note_length(at)
         if content is not None:
             self.count(content, -1.0)
         age = now - content.asked_at + 1 if content is not None else 0
         if content is None or (not cached and age > COHORTS * self.length):
-            content = Content(at.blocks, now)
+            content = Content(
+                at.blocks, now, 0, self.turn(parent), self.much, self.request.number
+            )  # fmt: skip
         else:
-            cell = class_of(content.hits), age_bin(age)
+            cell = content.group, age_bin(age)
             self.ended[cell] += min(at.blocks, content.blocks)
-            content = Content(at.blocks, now, content.hits + 1)
+            content = replace(content, blocks=at.blocks, asked_at=now, hits=content.hits + 1)
         self.known[at.key] = content
         self.count(content, 1.0)
         self.asked += at.blocks
 
     def inserted(self, unit: int, facts: Unit) -> None:
         super().inserted(unit, facts)
-        self.ask(self.units[unit], cached=False)
+        self.ask(self.units[unit], cached=False, parent=facts.parent)
 
     def hit(self, unit: int) -> None:
         super().hit(unit)
@@ -106,8 +138,10 @@ class Lifetime(PlainPolicy):
         if before is not None:
             self.count(before, -1.0)
         hits = max(before.hits if before is not None else 0, below.hits)
-        self.known[above.key] = Content(above.blocks, whole.asked_at, whole.hits)
-        self.known[key] = Content(below.blocks, whole.asked_at, hits)
+        self.known[above.key] = replace(whole, blocks=above.blocks)
+        self.known[key] = replace(
+            before or whole, blocks=below.blocks, asked_at=whole.asked_at, hits=hits
+        )  # fmt: skip
         self.count(self.known[above.key], 1.0)
         self.count(self.known[key], 1.0)
         if below.evictable:
@@ -118,7 +152,7 @@ class Lifetime(PlainPolicy):
         self.advance()
         at = self.units[unit]
         content = self.known[at.key]
-        at.mark, at.previous = content.asked_at, class_of(content.hits)
+        at.mark, at.previous = content.asked_at, content.group
 
     def victim(self) -> int:
         if self.now >= self.due:
@@ -130,15 +164,23 @@ class Lifetime(PlainPolicy):
         return self.index[group, age], -age, group, at.mark, at.tick
 
     def renew(self) -> None:
-        self.due = self.now + max(64, self.capacity // PERIOD)
+        self.due = self.now + max(64, min(self.capacity // PERIOD, self.time // EARLY))
         unended = self.given_up.copy()
         for (cohort, group), blocks in sorted(self.cohorts.items()):
             unended[group, age_bin(self.now - cohort * self.length + 1)] += blocks
         at_risk = self.at_risk(unended)
-        for group in range(CLASSES):
-            chances = [self.chance(group, age, at_risk) for age in range(BINS)]
-            for age in range(BINS):
-                self.index[group, age] = best_ratio(chances, age)
+        weight = max(1.0, self.time / max(self.turns, 1))
+        for octave in range(OCTAVES):
+            classes = range(octave * KINDS, (octave + 1) * KINDS)
+            chances = [self.chance(classes, age, at_risk, weight) for age in range(BINS)]
+            for group in classes:
+                hits = expected = DOUBT * weight
+                for age in range(BINS):
+                    hits += self.ended[group, age]
+                    expected += at_risk[group, age] * chances[age]
+                own = [min(1.0, chance * (hits / expected)) for chance in chances]
+                for age in range(BINS):
+                    self.index[group, age] = best_ratio(own, age)
 
     def at_risk(self, unended: dict[Cell, float]) -> dict[Cell, float]:
         """What reached each cell; half of what ended in it without a hit."""
@@ -151,23 +193,19 @@ class Lifetime(PlainPolicy):
                 later += self.ended[cell] + unended[cell]
         return result
 
-    def chance(self, group: int, age: int, at_risk: dict[Cell, float]) -> float:
-        """Of a hit in a bin of ages, for content of a class that has reached it."""
-        weight = max(1.0, self.time / max(self.turns, 1))
+    def chance(
+        self, classes: range, age: int, at_risk: dict[Cell, float], weight: float
+    ) -> float:  # fmt: skip
+        """Of a hit in a bin of ages, for content of these classes that has reached it."""
         all_ended = all_at_risk = ended = own_at_risk = 0.0
         for near in range(max(0, age - SMOOTH), min(BINS - 1, age + SMOOTH) + 1):
             share = (SMOOTH + 1.0 - abs(near - age)) / (SMOOTH + 1.0) ** 2
-            for other in range(CLASSES):
-                all_ended += share * self.ended[other, near]
-                all_at_risk += share * at_risk[other, near]
-            ended += share * self.ended[group, near]
-            own_at_risk += share * at_risk[group, near]
+            all_ended += share * sum(self.ended[other, near] for other in range(CLASSES))
+            all_at_risk += share * sum(at_risk[other, near] for other in range(CLASSES))
+            ended += share * sum(self.ended[other, near] for other in classes)
+            own_at_risk += share * sum(at_risk[other, near] for other in classes)
         pooled = (all_ended + weight * PRIOR) / (all_at_risk + weight)
         return (ended + weight * pooled) / (own_at_risk + weight)
-
-
-def class_of(hits: int) -> int:
-    return min((hits + 1).bit_length() - 1, CLASSES - 1)
 
 
 def age_bin(age: int) -> int:
