@@ -28,7 +28,7 @@ from benchmarks.jobs import (
 )
 from benchmarks.study_app import Device, Profile, Repeats, Runs, Seconds, study_app
 from pcache.report import load_runs
-from pcache.report.facts import Fact, world_sentences
+from pcache.report.facts import Fact, measured_on, world_sentences
 from pcache.report.figures import pair_bars
 from pcache.report.pairs import find_pairs, side_by_side
 from pcache.report.runs import Run
@@ -138,6 +138,7 @@ def _render(runs: list[Run], target: dict[str, Any], warnings: list[str], out: P
         out,
         "LRU and learned lifetimes in a tight KV pool",
         facts=[
+            *map(measured_on, measured[:1]),
             Fact(
                 "Trace", f"{TRACE}, {len(case_trace())} requests", f"{TIME_SCALE:g} times as fast"
             ),

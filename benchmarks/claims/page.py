@@ -12,7 +12,7 @@ from benchmarks.claims.figures import draw_factors, draw_indexes
 from benchmarks.claims.index_growth import PASSES
 from benchmarks.claims.index_verdicts import about_indexes, index_verdicts
 from benchmarks.claims.verdicts import CLOSE, NOT_MEASURED, QUOTED_FACTORS, Verdict, verdicts
-from pcache.report.facts import Fact, world_sentences
+from pcache.report.facts import Fact, measured_on, world_sentences
 from pcache.report.runs import Run
 from pcache.report.study import Section, StudyTable, render_study
 from pcache.report.tables import Cell
@@ -83,7 +83,7 @@ def _facts(claims: Claims) -> list[Fact]:
     return [
         Fact("Model", claims.latency.shape.name, "random weights"),
         Fact("Simulated with", claims.latency.cost.source),
-        Fact("Measured on", "nothing yet" if known is None else str(known.config.get("gpu"))),
+        Fact("Measured on", "nothing yet") if known is None else measured_on(known),
         Fact("Blocks", "16 tokens", "every policy"),
         Fact("KV capacity", "300 k tokens", "more than any case needs"),
         Fact("Indexes on", str(claims.index["machine"].iloc[0]), "one core"),

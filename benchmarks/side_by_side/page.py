@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pcache.report.facts import Fact, world_sentences
+from pcache.report.facts import Fact, measured_on, world_sentences
 from pcache.report.figures import Chart, cell_errors, cell_scatter, ladder, pair_bars
 from pcache.report.pairs import COMPARED, Pair
-from pcache.report.runs import setting
 from pcache.report.study import Section, StudyTable, render_study
 from pcache.report.tables import Cell
 from pcache.report.units import MISSING, aligned, difference_text, plural, share_text
@@ -108,16 +107,12 @@ def _warnings(study: Study) -> list[str]:
 
 
 def _facts(study: Study) -> list[Fact]:
-    config = study.measured.config
-    versions = {**(config.get("hardware") or {}), **(config.get("versions") or {})}
-    known = [f"{key} {versions[key]}" for key in ("pcache", "torch", "triton") if versions.get(key)]
     return [
-        Fact("Measured on", str(config.get("gpu")), ", ".join(known)),
-        Fact("Model", str(config.get("model")), "random weights"),
+        measured_on(study.measured),
+        Fact("Model", str(study.measured.config.get("model")), "random weights"),
         Fact("Step times", study.latency.cost.source),
         Fact("Blocks", f"{study.measured.block_size_tokens} tokens", "every policy"),
         Fact("Traces", ", ".join(dict.fromkeys(study.errors["group"]))),
-        Fact("Commit", str(setting(config, "commit") or "unknown")[:12]),
     ]
 
 

@@ -16,7 +16,7 @@ from pcache.report.units import (
     share_text,
 )
 
-__all__ = ["Fact", "facts", "findings", "warnings", "world_sentences"]
+__all__ = ["Fact", "facts", "findings", "measured_on", "warnings", "world_sentences"]
 
 GIB = 2**30
 NAMED_VALUES = 3
@@ -40,6 +40,18 @@ class Fact:
     term: str
     value: str
     note: str = ""
+
+
+def measured_on(run: Run) -> Fact:
+    """GPU, versions and commit of a measured run."""
+    versions = {**(run.config.get("hardware") or {}), **(run.config.get("versions") or {})}
+    known = [f"{key} {versions[key]}" for key in ("pcache", "torch", "triton") if versions.get(key)]
+    commit = setting(run.config, "commit")
+    return Fact(
+        "Measured on",
+        str(run.config.get("gpu")),
+        ", ".join([*known, *([f"commit {commit[:12]}"] if commit else [])]),
+    )
 
 
 def facts(runs: Sequence[Run]) -> list[Fact]:
