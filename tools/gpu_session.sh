@@ -8,8 +8,8 @@
 #   policy_case   LRU and learned lifetimes
 # Cells need their profile in pcache/cost/profiles/, committed before the first of them runs: a visit that
 # calibrates measures none. Runs collect in RUNS (runs/gpu) and leave as OUT/PART.tar.xz, packed after
-# each part. What those archives, or reports/PART/runs.tar.xz, hold already is not measured again, so the
-# same command goes on where the last one stopped.
+# each part. What those archives, or reports/PART/runs.tar.xz, hold of this GPU already is not measured
+# again, so the same command goes on where the last one stopped.
 #
 # From the root of a checkout. Environment: PCACHE_TRACES (directory of the Mooncake trace), PYTHON,
 # PCACHE_COMMIT (of a copy without .git), and DEVICE=cpu, which shows with a tiny model that all works.
@@ -35,12 +35,19 @@ allowed() {
 calibrate() {
     local model name seconds
     for model in $models; do
-        name=$gpu-$model.json seconds=$(allowed 240)
+        name=$gpu-$model.json seconds=$(allowed 300)
         [ ! -e "$profiles/$name" ] && [ ! -e "$out/$name" ] || continue
         [ "$seconds" -ge 60 ] || { echo "no time for $name"; continue; }
         timeout --signal=INT --kill-after=15 "$seconds" tools/calibrate_shipped.sh "$out" "$model" ||
             { echo "$name: not finished"; rm -f "$out/$name"; }
     done
+}
+
+# Whether the runs below $1, if any, are of the GPU at hand.
+of_this_gpu() {
+    local config
+    config=$(compgen -G "$1/*/measured-*/*/config.json" | head -n 1)
+    [ -z "$config" ] || grep -qi "\"gpu\": \"[^\"]*$gpu[^\"]*\"" "$config"
 }
 
 # Measure part $1 for at most $2 seconds, then pack what there is.
@@ -49,6 +56,7 @@ measure() {
     if [ ! -e "$place" ]; then
         for archive in "reports/${part//_/-}/runs.tar.xz" "$out/$part.tar.xz"; do
             [ ! -e "$archive" ] || "$PYTHON" -m "benchmarks.$part" unpack "$archive" "$place"
+            of_this_gpu "$place" || rm -rf "$place"
         done
     fi
     seconds=$(allowed "$2")
@@ -75,7 +83,7 @@ for part in "$@"; do
     case $part in
     calibrate | side_by_side) "$part" ;;
     claims) measure claims 300 ;;
-    policy_case) measure policy_case 200 ;;
+    policy_case) measure policy_case 300 ;;
     *) echo "no part $part: calibrate, side_by_side, claims or policy_case" && exit 2 ;;
     esac
 done
