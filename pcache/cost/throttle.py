@@ -40,7 +40,7 @@ def mean_excess(load: float, share: float, elapsed: float, threshold: float) -> 
     if first <= 0 and last <= 0:
         return 0.0
     begins, ends = 0.0, elapsed
-    if first < 0 or last < 0:  # it crosses the threshold on the way
+    if (first < 0 or last < 0) and share != threshold:  # it crosses the threshold on the way
         crossing = math.log((load - share) / (threshold - share))
         begins, ends = (crossing, elapsed) if first < 0 else (0.0, crossing)
     decayed = (load - share) * (math.exp(-begins) - math.exp(-ends))

@@ -24,6 +24,7 @@ fraction = st.floats(0, 1)
 @example(0.0, 1.0, 5.0, 0.5)  # rises through the threshold
 @example(1.0, 0.0, 5.0, 0.5)  # falls through it
 @example(0.3, 0.3, 1.0, 0.3)
+@example(0.9, 0.1, 20.0, 0.1)  # nears the threshold and never crosses it
 def test_mean_excess_is_an_integral(
     load: float, share: float, elapsed: float, threshold: float
 ) -> None:
