@@ -42,8 +42,9 @@ def made_up_profile(**changes: object) -> Profile:
     return Profile(**known | changes)  # type: ignore[arg-type]
 
 
-def made_up_cost(*, synchronous: bool = False) -> StepCost:
-    return made_up_profile(host=HOST_NS | {"synchronous": float(synchronous)}).cost()
+def made_up_cost(**host: float) -> StepCost:
+    """With other numbers of the host, if given."""
+    return made_up_profile(host=HOST_NS | host).cost()
 
 
 def gpu_ns(model: CostModel, *requests: tuple[int, int, int]) -> float:

@@ -77,6 +77,8 @@ def cause(row: dict[str, Any]) -> str:
     off = difference_text(own, "%")
     if row["spread"] >= size / 2:
         return "the repeats themselves lie that far apart"
+    if number != "hit_rate" and against * row["difference"] > 0 and abs(against) >= size / 2:
+        return f"step times: the model is {off} off on the very steps measured"
     overlap = (
         row["phases_lowest"] <= row["measured_highest"]
         and row["phases_highest"] >= row["measured_lowest"]
@@ -89,8 +91,6 @@ def cause(row: dict[str, Any]) -> str:
         )
     if number == "hit_rate":
         return "other instants: the same cache met requests in another order of events"
-    if against * row["difference"] > 0 and abs(against) >= size / 2:
-        return f"step times: the model is {off} off on the very steps measured"
     if number.startswith("ttft") and (row["queue_share"] or 0.0) >= 50:
         return f"queue: {off} in step times adds up while requests wait"
     return f"other batches or host time: the model is {off} off on the steps measured"

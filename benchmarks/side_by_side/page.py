@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["render"]
 
-MOST_ROWS = 60
-"""Cells in one chart of errors; more become a chart a trace."""
 SHOWN = ("hit_rate", "ttft_mean_ms", "ttft_p50_ms", "ttft_p99_ms")
 
 
@@ -34,7 +32,7 @@ def render(study: Study, out: Path) -> Path:
         Section("The ladder of serving, on both sides", (), [partial(ladder.draw, study.ladder)]),
         Section(
             "Where the simulator is wrong", (),
-            [*_errors(study.errors), partial(cell_scatter.draw, study.errors)],
+            [partial(cell_errors.draw, study.errors), partial(cell_scatter.draw, study.errors)],
         ),
         Section("Every miss", _misses(study.misses), table=_miss_table(study.misses)),
         Section("Every cell", (), table=_cells(study), folded=True),
@@ -68,7 +66,8 @@ _NOTES = (
     "also be off by twice the difference between two measured runs. Cells without a cache meet the "
     "hit rate by having none. Parity counts measured runs, the others cells.",
     "The simulation knows the trace, the configuration and the profile, and nothing of the measured "
-    "runs but their capacity.",
+    "runs but their capacity. Idle time was skipped on the GPU but for 50 ms a wait; in simulation the "
+    "GPU cools over all of it.",
 )
 _SHOWCASE = (
     "All policies of a trace get the same requests at the same pace: 0.6 of what the GPU serves "
@@ -160,13 +159,6 @@ def _showcase_table(study: Study) -> StudyTable | None:
 def _difference(pair: Pair, compared: Any) -> str:
     value = pair.difference(compared)
     return MISSING if value is None else difference_text(value, compared.difference_unit, 2)
-
-
-def _errors(errors: pd.DataFrame) -> list[Callable[[], Chart | None]]:
-    if errors["cell"].nunique() <= MOST_ROWS:
-        return [partial(cell_errors.draw, errors)]
-    groups = errors.groupby("group", sort=False)
-    return [partial(cell_errors.draw, part, f"cell_errors_{name}") for name, part in groups]
 
 
 def _misses(misses: pd.DataFrame) -> list[str]:

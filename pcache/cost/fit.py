@@ -26,7 +26,9 @@ __all__ = ["ErrorRow", "error_rows", "fit_host", "fit_steps"]
 
 ALONE = "alone"
 """Class of errors: a step launched on an idle device, until its tokens are on the host."""
-_ROUNDS = 2
+_REFITS = 3
+"""Rounds of throttle and times at full clock, each fitted given the other; the third changes little."""
+_INVERTING_ROUNDS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def fit_steps(
     model = _fit_full_clock(shapes, measured, linear, context, engine)
     if not sequences:
         return model
-    for _ in range(_ROUNDS):
+    for _ in range(_REFITS):
         throttle = fit_throttle(sequences, model)
         model = model._replace(throttle=throttle)
         pairs = zip(shapes, measured, strict=True)
@@ -73,7 +75,7 @@ def fit_steps(
 def _full_clock_ns(model: CostModel, shape: StepShape, measured_ns: float) -> float:
     """Duration at full clock of a step that took `measured_ns` after a rest."""
     full_clock = measured_ns
-    for _ in range(_ROUNDS):
+    for _ in range(_INVERTING_ROUNDS):
         full_clock *= measured_ns / _after_rest(model, shape, full_clock)
     return full_clock
 

@@ -72,8 +72,8 @@ class StepShape:
 class Point:
     """One step, measured; medians of `repeats`.
 
-    gpu_ns    on the GPU, with the step already submitted when its predecessor ended, and after
-              little load
+    gpu_ns    on the GPU, with the step already submitted when its predecessor ended; of steps
+              that compute much, on a GPU after a rest
     spread    of gpu_ns: half the distance between its quartiles, relative
     wall_ns   from token to token on the host when steps follow each other, one in flight ahead
     host_ns   the host's time in launching it
@@ -99,9 +99,8 @@ class Point:
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Point:
         """Raises TypeError, KeyError or ValueError where a field is missing or of another type."""
-        rest = {key: value for key, value in row.items() if key != "rested_ns"}
-        shape = StepShape.from_json({f.name: rest.pop(f.name) for f in fields(StepShape)})
-        return cls(shape, **rest)
+        known = {f.name for f in fields(cls)} - {"shape"}
+        return cls(StepShape.from_json(row), **{key: row[key] for key in row if key in known})
 
 
 @dataclass(frozen=True, slots=True)

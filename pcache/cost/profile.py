@@ -228,4 +228,6 @@ def _problem(profile: Profile) -> str | None:
         np.isfinite(number) and number >= 0 for stage in profile.throttle for number in stage
     ):
         return "a negative or infinite number in the throttle"
+    if any(tau_ns == 0 for *_, tau_ns in profile.throttle):
+        return "a tau_ns of 0 in the throttle"
     return None

@@ -124,8 +124,8 @@ def profiled_ns(model: CostModel, step: Records) -> float:
 
 @hot
 def compute_ns(model: CostModel, step: Records) -> float:
-    """How long the tensor cores are busy in the step: the linear layers at their price of a token in
-    large steps, and the tiles of attention."""
+    """How long the tensor cores are busy in the step: the linear layers of its tokens, without
+    padding, at the price of a token in large steps, and the tiles of attention."""
     sums, last = step[0], len(model.linear) - 1
     tokens = sums.extend_tokens + sums.num_requests - sums.num_extends
     linear = model.linear[last, 1] / model.linear[last, 0]

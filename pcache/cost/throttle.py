@@ -19,7 +19,7 @@ from pcache.cost.contract import CostModel
 from pcache.jit import hot
 from pcache.types import F8, Records
 
-__all__ = ["STAGE", "mean_excess", "next_load", "throttled_ns"]
+__all__ = ["STAGE", "mean_excess", "next_load", "rest", "throttled_ns"]
 
 STAGE = ("slowdown", "threshold", "tau_ns")
 _SLOWDOWN, _THRESHOLD, _TAU = range(len(STAGE))
@@ -54,6 +54,15 @@ def _slowed(stage: F8, load: float, share: float, cool_ns: float) -> float:
 
 
 @hot
+def rest(model: CostModel, step: Records, idle_ns: float) -> None:
+    """Bring the loads of `step` to the end of a time without work."""
+    stages, at = model.throttle, step[0]
+    if len(stages) > 0:
+        at.recent_load = next_load(at.recent_load, 0.0, idle_ns / stages[0, _TAU])
+        at.lasting_load = next_load(at.lasting_load, 0.0, idle_ns / stages[1, _TAU])
+
+
+@hot
 def throttled_ns(
     model: CostModel, step: Records, cool_ns: float, compute_ns: float, idle_ns: float
 ) -> float:
@@ -62,9 +71,8 @@ def throttled_ns(
     stages, at = model.throttle, step[0]
     if len(stages) == 0 or cool_ns <= 0:
         return cool_ns
-    share = min(1.0, compute_ns / cool_ns)
-    recent = next_load(at.recent_load, 0.0, idle_ns / stages[0, _TAU])
-    lasting = next_load(at.lasting_load, 0.0, idle_ns / stages[1, _TAU])
+    rest(model, step, idle_ns)
+    share, recent, lasting = min(1.0, compute_ns / cool_ns), at.recent_load, at.lasting_load
     duration = cool_ns + _slowed(stages[0], recent, share, cool_ns)
     duration += _slowed(stages[1], lasting, share, cool_ns)
     at.recent_load = next_load(recent, share, duration / stages[0, _TAU])

@@ -8,7 +8,8 @@ the engine's one host thread does around a step, and so whether the GPU waits fo
     COMMIT  commit + commit_request·requests
 
 The GPU hears of a step `submit` after its launch, and if idle begins `start` later. A graph is
-submitted as a whole; an eager step cannot end before its launch has. A synchronous device (a CPU)
+submitted as a whole; an eager step cannot end before its launch has, and where that takes longer the
+GPU idles for the rest. A synchronous device (a CPU)
 computes while the host launches. How long it runs depends on what ran before (`cost.throttle`).
 """
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 from pcache.cost.contract import CostModel
 from pcache.cost.profiled import compute_ns, profiled_ns, runs_in_graph
 from pcache.cost.roofline import roofline_ns
-from pcache.cost.throttle import throttled_ns
+from pcache.cost.throttle import rest, throttled_ns
 from pcache.jit import hot
 from pcache.types import Records
 
@@ -57,8 +58,9 @@ def run_step(model: CostModel, step: Records, planned_at_ns: int, gpu_free_at_ns
     idle = begins_at - gpu_free_at_ns
     cool = profiled_ns(model, step)
     ends_at = begins_at + throttled_ns(model, step, cool, compute_ns(model, step), idle)
-    if not graph:
-        ends_at = max(ends_at, launched_at + launching)
+    if not graph and launched_at + launching > ends_at:
+        rest(model, step, launched_at + launching - ends_at)
+        ends_at = launched_at + launching
     at.launched_at_ns, at.starts_at_ns = int(launched_at + 0.5), int(starts_at + 0.5)
     at.ends_at_ns = int(ends_at + 0.5)
     at.host_free_at_ns = int(launched_at + launching + 0.5)

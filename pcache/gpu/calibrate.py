@@ -137,7 +137,7 @@ def _measure(
             raw.points.append(time_step(steps, shape, alone=alone, held_out=held_out))
             progress(len(raw.points) / (len(shapes) + 1))
         if extent.under_load:
-            for taking_turns, lasting_ns in load_sequences(limits.max_step_tokens):
+            for taking_turns, lasting_ns in load_sequences(limits):
                 raise_if_pressed()
                 raw.sequences.append(time_sequence(steps, taking_turns, lasting_ns))
     load = LoopLoad(

@@ -14,13 +14,14 @@ _NAP_NS = 50_000_000
 
 
 GPU_REST_NS = 50_000_000
-"""After so long without work a GPU that was at its power limit is back at its full clock."""
+"""After so long without work most of what a GPU's power limit took is back: the fast stage of
+`cost.throttle`. What a second of load took comes back slower."""
 
 
 class Clock:
     """Starts at zero when made. With `skip_idle`, waiting for an arrival takes no time: the clock is
     set forward instead, so that everything else keeps its distances. The first `rest_ns` of each wait
-    pass nevertheless, for a GPU to recover as it would in all of it."""
+    pass nevertheless, so that a GPU recovers nearly as it would in all of it."""
 
     def __init__(self, skip_idle: bool, rest_ns: int = 0) -> None:
         self._skip_idle, self._rest_ns = skip_idle, rest_ns

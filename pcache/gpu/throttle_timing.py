@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from itertools import cycle
+from itertools import cycle, pairwise
 
 from pcache.cost.points import LoadSequence, StepShape
+from pcache.gpu.calibration_grid import Limits
 from pcache.gpu.runner import Pending
+from pcache.gpu.step import StepOutputs
 from pcache.gpu.synthetic import SyntheticRunner
 
 __all__ = ["load_sequences", "time_sequence"]
 
 _REST_S = 1.0
-_SHORT_NS, _LONG_NS = 400_000_000, 2_500_000_000
+_SHORT_NS, _LONG_NS = 400_000_000, 4_000_000_000
 _DECODE = StepShape(((1024, 1, 8),))
 
 
-def load_sequences(max_step_tokens: int) -> Iterator[tuple[tuple[StepShape, ...], int]]:
-    """Shapes to take turns, and for how many ns: extends alone, and with decodes between them, in
-    which a GPU draws less."""
-    small, middle, large = (min(tokens, max_step_tokens) for tokens in (512, 1024, 2048))
-    for tokens in (small, middle, large):
-        yield (_extend(tokens),), _SHORT_NS
-    for decodes in (1, 2, 4):
-        yield (_extend(middle), *[_DECODE] * decodes), _SHORT_NS
-    yield (_extend(max_step_tokens),), _LONG_NS
-    yield (_extend(large), *[_DECODE] * 3), _LONG_NS
-
-
-def _extend(tokens: int) -> StepShape:
-    return StepShape(((0, tokens, 1),))
+def load_sequences(limits: Limits) -> list[tuple[tuple[StepShape, ...], int]]:
+    """Shapes to take turns, and for how many ns, without what the limits rule out: extends alone, and
+    with decodes between them, in which a GPU draws less."""
+    most = min(limits.max_step_tokens, limits.max_context_tokens)
+    small, middle, large, longest = (
+        StepShape(((0, min(tokens, most), 1),)) for tokens in (512, 1024, 2048, most)
+    )
+    turns: list[tuple[tuple[StepShape, ...], int]] = []
+    turns += [((extend,), _SHORT_NS) for extend in (small, middle, large)]
+    turns += [((middle, *[_DECODE] * decodes), _SHORT_NS) for decodes in (1, 2, 4)]
+    turns += [((longest,), _LONG_NS), ((large, *[_DECODE] * 3), _LONG_NS)]
+    return [(shapes, ns) for shapes, ns in turns if all(map(limits.allow, shapes))]
 
 
 def time_sequence(
@@ -43,26 +42,21 @@ def time_sequence(
         steps.runner.launch(first).wait()
     time.sleep(rest_s)
     began = time.perf_counter_ns()
-    in_flight: list[tuple[int, Pending]] = []
-    found: list[tuple[int, int, int]] = []
-    ended_at = previous = -1
-
-    def note() -> None:
-        nonlocal ended_at
-        number, pending = in_flight.pop(0)
-        outputs = pending.wait()
-        idle = outputs.on_host_at_ns - outputs.gpu_ns - ended_at if found else 0
-        found.append((number, max(0, idle), outputs.gpu_ns))
-        ended_at = outputs.on_host_at_ns
-
+    numbers: list[int] = []
+    outputs: list[StepOutputs] = []
+    in_flight: Pending | None = None
     for shape in cycle(shapes):
         number = different.index(shape)
-        same_tables = number == previous
-        in_flight.append((number, steps.runner.launch(prepared[number][same_tables])))
-        previous = number
-        if len(in_flight) > 1:
-            note()
+        first, again = prepared[number]
+        ahead = steps.runner.launch(again if numbers[-1:] == [number] else first)
+        numbers.append(number)
+        if in_flight is not None:
+            outputs.append(in_flight.wait())
+        in_flight = ahead
         if time.perf_counter_ns() - began > lasting_ns:
             break
-    note()
-    return LoadSequence(different, tuple(found))
+    assert in_flight is not None, "no shapes"
+    outputs.append(in_flight.wait())
+    idle = [0, *(b.on_host_at_ns - b.gpu_ns - a.on_host_at_ns for a, b in pairwise(outputs))]
+    times = zip(numbers, idle, outputs, strict=True)
+    return LoadSequence(different, tuple((n, max(0, ns), out.gpu_ns) for n, ns, out in times))

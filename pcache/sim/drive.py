@@ -35,7 +35,8 @@ __all__ = ["advance"]
 def advance(s: Scheduler, model: CostModel, sums: Records, rows: I8, log_margin: int) -> int:
     """Simulate until `rows` is full, the log is nearly full, or everything is done; rows written.
 
-    `sums` is scratch. Everything is done when fewer rows than asked came back and the log had room.
+    `sums` carries the GPU's loads from step to step. Everything is done when fewer rows than asked
+    came back and the log had room.
     """
     state = s.state[0]
     count = 0

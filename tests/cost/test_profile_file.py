@@ -69,6 +69,7 @@ def without(name: str) -> Callable[[dict[str, Any]], Any]:
         (changed(points=[{"requests": []}]), "damaged profile"),
         (changed(throttle=[[0.1, 0.5, 1e7]]), "throttle is not two stages of slowdown, threshold"),
         (changed(throttle=[[0.1, -0.5, 1e7]] * 2), "negative or infinite number in the throttle"),
+        (changed(throttle=[[0.1, 0.5, 0.0]] * 2), "a tau_ns of 0 in the throttle"),
         (changed(sequences=[{"shapes": [], "steps": [[1]]}]), "damaged profile"),
         (changed(shape={"name": "x"}), "damaged profile"),
     ],

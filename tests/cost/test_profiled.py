@@ -41,7 +41,8 @@ def described(requests: list[tuple[int, int, int]]) -> Records:
 
 @given(requests=parts, planned=st.integers(0, 10**9), busy=st.integers(-(10**7), 10**7),
        synchronous=st.booleans(), shared=st.integers(0, 20_000),
-       loads=st.tuples(st.floats(0, 1), st.floats(0, 1)))  # fmt: skip
+       loads=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+       eager=st.sampled_from([2_600_003.0, 30_000_007.0]))  # fmt: skip
 def test_a_step_is_what_the_formulas_say(
     requests: list[tuple[int, int, int]],
     planned: int,
@@ -49,8 +50,12 @@ def test_a_step_is_what_the_formulas_say(
     synchronous: bool,
     shared: int,
     loads: tuple[float, float],
+    eager: float,
 ) -> None:
-    model, step = made_up_cost(synchronous=synchronous).model, described(requests)
+    model, step = (
+        made_up_cost(synchronous=float(synchronous), eager=eager).model,
+        described(requests),
+    )
     at = step[0]
     at.shared_context, at.recent_load, at.lasting_load = shared, *loads
     run_step(model, step, planned, planned + busy)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pcache.cost.points import StepShape
+from pcache.cost.profile import EngineSizes
 from pcache.gpu.backend import backend_named
+from pcache.gpu.calibration_grid import Limits
 from pcache.gpu.layouts import NO_GRAPHS
 from pcache.gpu.model import Model
 from pcache.gpu.runner import RunnerConfig
@@ -36,8 +38,16 @@ def test_shapes_take_turns_until_time_is_over() -> None:
     assert 20_000_000 < took < 10 * 30_000_000
 
 
-def test_every_turn_fits_into_a_step() -> None:
-    for largest in (128, 8192):
-        turns = [shapes for shapes, _ in load_sequences(largest)]
-        assert max(shape.new_tokens for shapes in turns for shape in shapes) == largest
-        assert any(shape.new_tokens == 8 for shapes in turns for shape in shapes)
+@pytest.mark.parametrize(("step", "context"), [(128, 65536), (8192, 65536), (8192, 2048)])
+def test_every_turn_is_within_the_limits(step: int, context: int) -> None:
+    limits = Limits(256, step, context, 600_000, 16, EngineSizes())
+    turns = [shapes for shapes, _ in load_sequences(limits)]
+    assert all(limits.allow(shape) for shapes in turns for shape in shapes)
+    assert max(shape.new_tokens for shapes in turns for shape in shapes) == min(step, context)
+    assert any(shape.new_tokens == 8 for shapes in turns for shape in shapes)
+
+
+def test_turns_that_a_short_context_rules_out_are_left_out() -> None:
+    turns = load_sequences(Limits(256, 8192, 512, 600_000, 16, EngineSizes()))
+    assert turns
+    assert all(shape.longest <= 512 for shapes, _ in turns for shape in shapes)

@@ -45,8 +45,10 @@ def run_step(model: CostModel, parts: list[Part], shared: int, planned: int, gpu
     starts = max(heard, gpu.free)
     begins = max(starts, heard + host["start"])
     ends = begins + throttled(model, parts, profiled(model, parts, shared), begins, gpu)
-    if kind == "eager":
-        ends = max(ends, launched + launching)
+    if kind == "eager" and launched + launching > ends:
+        for number, (_, _, tau) in enumerate(model.throttle.tolist()):
+            gpu.loads[number] *= math.exp(-(launched + launching - ends) / tau)
+        ends = launched + launching
     free = (ends if host["synchronous"] else launched) + launching
     gpu.free = int(ends + 0.5)
     return Instants(*(int(at + 0.5) for at in (launched, starts, ends, free)))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from made_up_profile import made_up_cost
 from small_traces import small_trace
 
 from pcache.cache.contract import CacheConfig
@@ -23,6 +25,23 @@ def one_after_another(num: int) -> Trace:
     return small_trace(
         [[i] * 3 for i in range(num)], [4] * num, arrival_ns=[i * 10**7 for i in range(num)]
     )
+
+
+def test_slices_of_a_simulation_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a step leaves to the next, a GPU's load, outlives the slice."""
+    trace = small_trace([[i] * 600 for i in range(30)], [4] * 30, arrival_ns=[0] * 30)
+
+    def steps() -> pd.DataFrame:
+        run = simulate.simulate_policy(
+            trace, CacheConfig("none", 1), SchedulerConfig(token_budget=700), made_up_cost()
+        )
+        assert run.steps is not None
+        return run.steps
+
+    whole = steps()
+    monkeypatch.setattr(simulate, "STEPS_A_SLICE", 5)
+    pd.testing.assert_frame_equal(steps(), whole)
+    assert len(whole) > 20
 
 
 @pytest.mark.parametrize("inside", [False, True])

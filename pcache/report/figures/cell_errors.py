@@ -22,7 +22,7 @@ WIDEST = 4.0
 """Axes reach so many times the usual limit; what lies further out is written at the edge."""
 
 
-def draw(errors: pd.DataFrame, name: str = "cell_errors") -> Chart | None:
+def draw(errors: pd.DataFrame) -> Chart | None:
     """`errors` has a row a cell and number: `cell`, `number`, `heading`, `unit` (of the difference),
     `difference`, `spread` (of the repeats, same unit), `limit`, `met`; cells keep their order."""
     known = errors[errors["difference"].notna()]
@@ -51,7 +51,7 @@ def draw(errors: pd.DataFrame, name: str = "cell_errors") -> Chart | None:
         "says too much. The green band is what may be off, the grey bar around 0 how far the repeats "
         "lie apart: no model can be closer than that. What lies beyond the axis is written at its edge."
     )
-    return Chart(name, "Errors by cell", reading, figure)
+    return Chart("cell_errors", "Errors by cell", reading, figure)
 
 
 def _panel(axis: Any, part: pd.DataFrame, rows: list[int]) -> None:
