@@ -44,7 +44,7 @@ def priced_steps(
     cache, rules = recorded_rules(trace, run)
     planned = run.steps["planned_at_ns"].to_numpy(np.int64)
     measured = run.steps["duration_ns"].to_numpy(np.int64)
-    ended = run.steps["launched_at_ns"].to_numpy(np.int64) + measured
+    ended = run.steps["ended_at_ns"].to_numpy(np.int64)
     sums = step_record()
     predicted: list[int] = []
 

@@ -47,6 +47,13 @@ def test_shapes_that_the_tiles_do_not_divide_are_left_to_cublas() -> None:
     assert gated_shape(4096, 4096, 4096) is None
 
 
+def test_a_large_tile_is_not_left_half_empty() -> None:
+    assert [rows for rows in range(1, 140) if gated_shape(rows, 4096, 4096) is None] == [
+        *range(65, 104),
+        *range(129, 140),
+    ]
+
+
 def test_arguments_that_do_not_fit_are_refused() -> None:
     x, weight, out = (
         torch.ones(*size, dtype=torch.float16) for size in ((2, 64), (128, 64), (2, 64))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import Result
 from engine_workload import shared_workload
+from made_up_profile import HOST_NS, made_up_cost
 from typer.testing import CliRunner
 
 from pcache.cli.main import app
-from pcache.trace import write_trace
+from pcache.sim.step_errors import priced_steps
+from pcache.trace import read_trace, write_trace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -43,6 +47,25 @@ def test_every_run_of_a_directory_is_replayed(ran: tuple[Path, Path]) -> None:
     assert rows["policy"].tolist() == ["hash/16", "radix/1"]
     assert rows["identical"].all()
     assert (rows["decisions"] > 100).all()
+
+
+def test_steps_are_priced_where_they_stood(ran: tuple[Path, Path], tmp_path: Path) -> None:
+    """A device that idled takes a while to start. Every other step is moved to where a GPU gets it,
+    well before the step before has ended."""
+    trace, path, start_ns = read_trace(ran[0]), tmp_path / "radix-1", 1000
+    shutil.copytree(ran[1] / "radix-1", path)
+    steps = pd.read_parquet(path / "steps.parquet")
+    ahead = np.arange(1, len(steps), 2)
+    for column in ("planned_at_ns", "launched_at_ns"):
+        steps.loc[ahead, column] = steps["ended_at_ns"].to_numpy()[ahead - 1] - 2 * start_ns
+    steps.to_parquet(path / "steps.parquet", index=False)
+    host = dict.fromkeys(HOST_NS, 0.0)
+    at_once = priced_steps(trace, path, made_up_cost(**host))
+    later = priced_steps(trace, path, made_up_cost(**host | {"start": float(start_ns)}))
+    assert later["measured_ns"].equals(steps["duration_ns"])
+    waited = (later["predicted_ns"] - at_once["predicted_ns"]).to_numpy()
+    assert np.flatnonzero(waited == start_ns).tolist() == list(range(0, len(steps), 2))
+    assert not waited[ahead].any()
 
 
 def test_a_changed_decision_is_told_by_step_and_request(ran: tuple[Path, Path]) -> None:

@@ -4,7 +4,8 @@
 
 over a tile's chunks c, in float32. A chunk with nothing visible to a row has lse -inf, weight 0.
 Fixed grid: each program takes (tile, KV head, ROWS packed rows) pieces in turn, as many as the plan
-on the device says; without split tiles it returns at once.
+on the device says; without split tiles it returns at once. CHUNKS partials a row are loaded at a
+time: small tiles have many chunks, and one after the other each would wait for memory.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ __all__ = ["merge_partials", "store_tile"]
 
 def merge_partials(plan: AttentionPlan, out: torch.Tensor) -> None:
     """Write the split tiles' rows of `out` [tokens, num_heads, head_dim] from the plan's partials."""
-    num_heads, head_dim = out.shape[1], out.shape[2]
+    num_heads, head_dim, block_m = out.shape[1], out.shape[2], plan.shape.block_m
     _merge_kernel[(plan.merge_programs,)](
         plan.counts, plan.merges, plan.partial_out, plan.partial_lse, out, out.stride(0), out.stride(1),
         GROUP=num_heads // plan.num_kv_heads, NUM_KV_HEADS=plan.num_kv_heads, HEAD_DIM=head_dim,
-        BLOCK_M=plan.shape.block_m, ROWS=4,
+        BLOCK_M=block_m, ROWS=4, CHUNKS=16 if block_m <= 64 else 4,
     )  # fmt: skip
 
 
@@ -50,7 +51,7 @@ def store_tile(acc, m, denom, out_ptr, partial_out_ptr, partial_lse_ptr, out_off
 def _merge_kernel(counts_ptr, merges_ptr, partial_out_ptr, partial_lse_ptr, out_ptr,
                   stride_out_token, stride_out_head,
                   GROUP: tl.constexpr, NUM_KV_HEADS: tl.constexpr, HEAD_DIM: tl.constexpr,
-                  BLOCK_M: tl.constexpr, ROWS: tl.constexpr):  # fmt: skip
+                  BLOCK_M: tl.constexpr, ROWS: tl.constexpr, CHUNKS: tl.constexpr):  # fmt: skip
     PIECES: tl.constexpr = BLOCK_M // ROWS
     d = tl.arange(0, HEAD_DIM)
     num_pieces = tl.load(counts_ptr + 1) * NUM_KV_HEADS * PIECES
@@ -67,17 +68,23 @@ def _merge_kernel(counts_ptr, merges_ptr, partial_out_ptr, partial_lse_ptr, out_
             m = tl.full([ROWS], -float("inf"), tl.float32)
             denom = tl.zeros([ROWS], tl.float32)
             acc = tl.zeros([ROWS, HEAD_DIM], tl.float32)
-            for chunk in tl.range(0, num_chunks, loop_unroll_factor=4):
+            for first_chunk in tl.range(0, num_chunks, CHUNKS):
+                chunk = first_chunk + tl.arange(0, CHUNKS)
+                mask = (chunk < num_chunks)[None, :]
                 slot = (first_slot + chunk * slot_stride).to(tl.int64)
-                rows = (slot * NUM_KV_HEADS + head) * BLOCK_M + row
-                lse = tl.load(partial_lse_ptr + rows)
-                part = tl.load(partial_out_ptr + rows[:, None] * HEAD_DIM + d[None, :])
-                m_new = tl.maximum(m, lse)
+                rows = ((slot * NUM_KV_HEADS + head) * BLOCK_M)[None, :] + row[:, None]
+                lse = tl.load(partial_lse_ptr + rows, mask=mask, other=-float("inf"))
+                part = tl.load(
+                    partial_out_ptr + rows[:, :, None] * HEAD_DIM + d[None, None, :],
+                    mask=mask[:, :, None],
+                    other=0.0,
+                )  # [ROWS, CHUNKS, HEAD_DIM]
+                m_new = tl.maximum(m, tl.max(lse, 1))
                 shift = tl.where(m_new == -float("inf"), 0.0, m_new)
-                weight = tl.math.exp2(lse - shift)
+                weight = tl.math.exp2(lse - shift[:, None])
                 alpha = tl.math.exp2(m - shift)
-                denom = denom * alpha + weight
-                acc = acc * alpha[:, None] + part * weight[:, None]
+                denom = denom * alpha + tl.sum(weight, 1)
+                acc = acc * alpha[:, None] + tl.sum(part * weight[:, :, None], 1)
                 m = m_new
             token = (first_token + row // GROUP).to(tl.int64)
             offsets = token * stride_out_token + (head * GROUP + row % GROUP) * stride_out_head

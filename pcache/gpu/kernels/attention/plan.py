@@ -36,7 +36,7 @@ ITEM_FIELDS = tl.constexpr(8)
 # first token, tokens, chunks, first partial slot, slot stride
 MERGE_FIELDS = tl.constexpr(8)
 _ITEM_OVERHEAD = 2.0
-_MERGE_COST = 8.0
+_MERGE_COST = 3.0
 _MERGE_OCCUPANCY = 8
 _PARTIALS = 4
 """Chunks of split tiles that a plan may hold, to each program that runs at a time."""

@@ -25,6 +25,9 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 __all__ = ["GatedShape", "gated_linear", "gated_shape"]
 
 _MAX_ROWS = 128
+_FEWEST_IN_LARGE_TILE = 104
+"""Fetching a tile's rows past the last of x takes longer than fetching rows: with fewer in a tile of
+128, cuBLAS is faster (H200)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class GatedShape:
 def gated_shape(rows: int, columns: int, depth: int) -> GatedShape | None:
     """The launch configuration for x [rows, depth] and out [rows, columns].
 
-    None: too many rows, or sizes that the tiles do not divide; cuBLAS does those.
+    None: too many rows, too few for the largest tile, or sizes that the tiles do not divide; cuBLAS
+    does those.
     """
     block_m = max(16, triton.next_power_of_2(rows))
     if block_m <= 32:
@@ -50,7 +54,7 @@ def gated_shape(rows: int, columns: int, depth: int) -> GatedShape | None:
         shape = GatedShape(block_m, 64, 64, num_warps=4, num_stages=3)
     if rows > _MAX_ROWS or columns % shape.block_n or depth % shape.block_k:
         return None
-    return shape
+    return None if 64 < rows < _FEWEST_IN_LARGE_TILE else shape
 
 
 def gated_linear(
