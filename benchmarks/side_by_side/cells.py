@@ -59,10 +59,10 @@ class Excerpt:
 
 EXCERPTS = {
     "chat": Excerpt("multi-turn-chat.jsonl.xz", None, 50),
-    "agent": Excerpt("agent-tools.jsonl.xz", None, 50),
-    "few-shot": Excerpt("few-shot.jsonl.xz", None, 110),
-    "rag": Excerpt("rag.jsonl.xz", None, 30),
-    "tree": Excerpt("tree-of-thought.jsonl.xz", None, 75),
+    "agent": Excerpt("agent-tools.jsonl.xz", None, 100),
+    "few-shot": Excerpt("few-shot.jsonl.xz", None, 220),
+    "rag": Excerpt("rag.jsonl.xz", None, 45),
+    "tree": Excerpt("tree-of-thought.jsonl.xz", None, 150),
     "mooncake": Excerpt("mooncake_conversation.jsonl.xz", 1800.0, 12),
 }
 

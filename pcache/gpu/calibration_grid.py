@@ -21,8 +21,9 @@ __all__ = ["Limits", "context_sizes", "designed_steps", "drawn_steps", "linear_s
 
 _CONTEXT_SIZES = (0, 2048, 8192, 32768, 131072, 524288)
 
-_SHORT, _USUAL = 32, 640
-"""Context of decodes that are not to cost anything by their context, and one as chats have it."""
+_SHORT, _USUAL = 32, ((640, 4), (1500, 16))
+"""Context of decodes that are not to cost anything by their context, and contexts as chats have them,
+with how many decodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,8 @@ def _graphs(limits: Limits) -> Iterator[StepShape]:
         yield _step((_SHORT, 1, size))
     for tokens, beside in product(limits.sizes.extend_tokens, limits.sizes.mixed_decodes):
         yield _step((0, tokens, 1), (_SHORT, 1, min(beside, limits.max_rows - 1)))
-    for tokens in limits.sizes.extend_tokens:
-        yield _step((_USUAL, tokens - tokens // 8, 1), (_USUAL, 1, 4))
+    for tokens, (context, beside) in product(limits.sizes.extend_tokens, _USUAL):
+        yield _step((context, tokens - tokens // 8, 1), (context, 1, beside))
 
 
 def _decodes() -> Iterator[StepShape]:
