@@ -27,7 +27,7 @@ HOST_NS = {
     "graph": 250_013, "graph_request": 3001, "eager": 2_600_003, "eager_request": 7001,
     "commit": 120_011, "commit_request": 1009, "synchronous": 0,
 }  # fmt: skip
-THROTTLE = ((0.4, 0.2, 3e6), (0.7, 0.5, 40e6))
+THROTTLE = ((0.4, 0.1, 0.2, 3e6), (0.7, 0.3, 0.5, 40e6))
 
 
 def made_up_profile(**changes: object) -> Profile:

@@ -38,7 +38,7 @@ class CostModel(NamedTuple):
     context: F8 = np.zeros((0, 2))
     sizes: I8 = np.zeros((4, 0), np.int64)
     host: F8 = np.zeros(0)
-    throttle: F8 = np.zeros((0, 3))
+    throttle: F8 = np.zeros((0, 4))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 A sequence repeats a few shapes, each of which takes a time of its own at full clock; what is fitted is
 how the measured times rise over it. Time constants and thresholds are searched over a grid. With both
 fixed, a step that took m, of a shape k that takes F_k at full clock, after loads that multiply the
-slowdowns by e, should have m = F_k·(1 + slowdowns·e), which is linear in 1/F_k and the slowdowns:
+four slowdowns by e, should have m = F_k·(1 + slowdowns·e), which is linear in 1/F_k and the slowdowns:
 
     m/F_k - slowdowns·e = 1
 """
@@ -40,10 +40,10 @@ def fit_throttle(sequences: Sequence[LoadSequence], model: CostModel) -> F8:
     ]
     best, least = np.zeros((2, len(STAGE))), np.inf
     for (tau, at, recent), (long_tau, long_at, lasting) in product(*stages):
-        slowdowns, loss = _slowdowns(np.column_stack([recent, lasting]), steps)
+        slowdowns, loss = _slowdowns(np.hstack([recent, lasting]), steps)
         if loss < least:
             least = loss
-            best = np.array([(slowdowns[0], at, tau), (slowdowns[1], long_at, long_tau)])
+            best = np.array([(*slowdowns[:2], at, tau), (*slowdowns[2:], long_at, long_tau)])
     return best
 
 
@@ -78,10 +78,10 @@ def _full_clock_and_share(model: CostModel, shape: StepShape) -> tuple[float, fl
 
 
 def _excesses(steps: _Steps, tau: float, threshold: float) -> F8:
-    """What one stage's slowdown is multiplied with, for each step."""
-    found = np.empty(len(steps.lines))
+    """What each slowdown of a stage is multiplied with, [steps, 2]."""
+    found, share = np.empty(len(steps.lines)), steps.lines[:, _SHARE]
     _note_excesses(steps.lines, tau, threshold, found)
-    return found
+    return found[:, None] * np.column_stack([share, 1 - share])
 
 
 @hot
@@ -90,12 +90,12 @@ def _note_excesses(lines: F8, tau: float, threshold: float, found: F8) -> None:
     for i in range(len(lines)):
         share = lines[i, _SHARE]
         load = 0.0 if lines[i, _BEGINS] > 0 else next_load(load, 0.0, lines[i, _IDLE] / tau)
-        found[i] = mean_excess(load, share, lines[i, _FULL_CLOCK] / tau, threshold) * share
+        found[i] = mean_excess(load, share, lines[i, _FULL_CLOCK] / tau, threshold)
         load = next_load(load, share, lines[i, _MEASURED] / tau)
 
 
 def _slowdowns(slowed: F8, steps: _Steps) -> tuple[F8, float]:
-    """One slowdown a stage, and the sum of squared relative errors that is left."""
+    """Two slowdowns a stage, and the sum of squared relative errors that is left."""
     measured = steps.lines[:, _MEASURED]
     of_shape = np.eye(steps.kinds.max() + 1)[steps.kinds] * measured[:, None]
     found = nonnegative_least_squares(np.hstack([of_shape, -slowed]), np.ones(len(measured)))

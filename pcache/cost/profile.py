@@ -199,10 +199,16 @@ def _profile(value: dict[str, Any]) -> Profile:
         given[name] = tuple(given[name])
     given["points"] = [Point.from_json(row) for row in given["points"]]
     given["loop"] = [LoopSample(**row) for row in given["loop"]]
-    given["throttle"] = tuple(map(tuple, given["throttle"]))
+    given["throttle"] = tuple(map(_stage, given["throttle"]))
     given["sequences"] = [LoadSequence.from_json(row) for row in given["sequences"]]
     given["errors"] = [ErrorRow(**row) for row in given["errors"]]
     return Profile(**given)
+
+
+def _stage(numbers: Sequence[float]) -> tuple[float, ...]:
+    """One stage of the throttle; profiles from before it slowed memory as well lack that number."""
+    slowdown, *others = numbers
+    return (slowdown, 0.0, *others) if len(others) == len(STAGE) - 2 else tuple(numbers)
 
 
 def _problem(profile: Profile) -> str | None:

@@ -6,9 +6,10 @@ limit looks at a load, the mean of the share that forgets within `tau_ns`,
 
     load' = (share - load) / tau
 
-and slows the computing part of a step by `slowdown` times what the load exceeds `threshold` by. There
-are two stages, for a limit within tens of milliseconds and one within about a second. Decodes draw
-little and let the GPU recover, as idling does.
+and lengthens the computing part of a step by `compute_slowdown` times what the load exceeds `threshold`
+by, and the rest of it, which waits for memory, by `memory_slowdown` times that. There are two stages,
+for a limit within tens of milliseconds and one within about a second. Decodes draw little and let the
+GPU recover, as idling does.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from pcache.types import F8, Records
 
 __all__ = ["STAGE", "mean_excess", "next_load", "rest", "throttled_ns"]
 
-STAGE = ("slowdown", "threshold", "tau_ns")
-_SLOWDOWN, _THRESHOLD, _TAU = range(len(STAGE))
+STAGE = ("compute_slowdown", "memory_slowdown", "threshold", "tau_ns")
+_COMPUTE, _MEMORY, _THRESHOLD, _TAU = range(len(STAGE))
 
 
 @hot
@@ -50,7 +51,7 @@ def mean_excess(load: float, share: float, elapsed: float, threshold: float) -> 
 @hot
 def _slowed(stage: F8, load: float, share: float, cool_ns: float) -> float:
     excess = mean_excess(load, share, cool_ns / stage[_TAU], stage[_THRESHOLD])
-    return stage[_SLOWDOWN] * excess * share * cool_ns
+    return excess * (stage[_COMPUTE] * share + stage[_MEMORY] * (1 - share)) * cool_ns
 
 
 @hot

@@ -27,7 +27,7 @@ from pcache.gpu.loop_timing import LoopLoad, time_loop
 from pcache.gpu.model import Model
 from pcache.gpu.run import EngineSettings, hardware, load_model, memory_tokens, threads_for
 from pcache.gpu.runner import RunnerConfig
-from pcache.gpu.step_timing import time_step
+from pcache.gpu.step_timing import is_heavy, time_step
 from pcache.gpu.synthetic import SyntheticRunner
 from pcache.gpu.throttle_timing import load_sequences, time_sequence
 from pcache.interrupt import held_interrupt
@@ -130,7 +130,8 @@ def _measure(
     drawn = drawn_steps(limits, extent.held_out_per_class, settings.seed)
     shapes = [(shape, False) for shape in designed_steps(limits)] + [(s, True) for s in drawn]
     with held_interrupt() as raise_if_pressed:
-        for at in np.random.default_rng(settings.seed).permutation(len(shapes)):
+        order = np.random.default_rng(settings.seed).permutation(len(shapes))
+        for at in sorted(order, key=lambda at: is_heavy(shapes[at][0])):  # light ones on a cool GPU
             raise_if_pressed()
             shape, held_out = shapes[at]
             alone = held_out or shape.num_requests == 1

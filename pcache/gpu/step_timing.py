@@ -20,7 +20,7 @@ from pcache.gpu.runner import Pending
 from pcache.gpu.step import StepInputs
 from pcache.gpu.synthetic import SyntheticRunner
 
-__all__ = ["time_step"]
+__all__ = ["is_heavy", "time_step"]
 
 _MEASURE_NS = 30_000_000
 _FEWEST, _MOST = 2, 12
@@ -38,6 +38,11 @@ _ALONE_REPEATS = 2
 _ALONE_WITHIN_NS = 60_000_000
 
 
+def is_heavy(shape: StepShape) -> bool:
+    """Whether the GPU has to rest before this step, and after it before others."""
+    return shape.new_tokens >= _HEAVY_TOKENS
+
+
 def time_step(steps: SyntheticRunner, shape: StepShape, *, alone: bool, held_out: bool) -> Point:
     """Measure one shape. With `alone` also as a single step on an idle device, if it is short."""
     first, inputs = steps.inputs_of(shape)
@@ -47,7 +52,7 @@ def time_step(steps: SyntheticRunner, shape: StepShape, *, alone: bool, held_out
     if rough_ns >= _LONG_NS:
         on_gpu = [rough_ns, *on_gpu]
     if steps.model.device.type == "cuda":
-        heavy, host_ns = shape.new_tokens >= _HEAVY_TOKENS, int(np.median(hosts))
+        heavy, host_ns = is_heavy(shape), int(np.median(hosts))
         if heavy or host_ns > _HOST_MATTERS * np.median(on_gpu):
             on_gpu = _queued(steps, inputs, host_ns, heavy)
     apart = (0, 0)

@@ -42,7 +42,15 @@ def test_profiles_from_before_there_was_a_throttle_have_none(tmp_path: Path) -> 
     path.write_text(json.dumps(without("throttle")(without("sequences")(value))))
     old = read_profile(path)
     assert (old.throttle, old.sequences, old.points) == ((), [], [POINT])
-    assert old.cost().model.throttle.shape == (0, 3)
+    assert old.cost().model.throttle.shape == (0, 4)
+
+
+def test_profiles_from_before_memory_was_throttled_too_lack_its_slowdown(tmp_path: Path) -> None:
+    path = tmp_path / "old.json"
+    write_profile(FULL, path)
+    stages = [[0.3, 0.5, 3e7], [0.1, 0.3, 7e8]]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"throttle": stages}))
+    assert read_profile(path).throttle == ((0.3, 0.0, 0.5, 3e7), (0.1, 0.0, 0.3, 7e8))
 
 
 def changed(**changes: Any) -> Callable[[dict[str, Any]], Any]:
@@ -67,9 +75,16 @@ def without(name: str) -> Callable[[dict[str, Any]], Any]:
         (lambda value: value | {"host": value["host"] | {"plan": -1.0}}, "a negative or infinite"),
         (lambda value: value | {"host": value["host"] | {"plan": "1"}}, "damaged profile"),
         (changed(points=[{"requests": []}]), "damaged profile"),
-        (changed(throttle=[[0.1, 0.5, 1e7]]), "throttle is not two stages of slowdown, threshold"),
-        (changed(throttle=[[0.1, -0.5, 1e7]] * 2), "negative or infinite number in the throttle"),
-        (changed(throttle=[[0.1, 0.5, 0.0]] * 2), "a tau_ns of 0 in the throttle"),
+        (
+            changed(throttle=[[0.1, 0.1, 0.5, 1e7]]),
+            "throttle is not two stages of compute_slowdown",
+        ),
+        (changed(throttle=[[0.1, -0.5]] * 2), "throttle is not two stages of compute_slowdown"),
+        (
+            changed(throttle=[[0.1, 0.1, -0.5, 1e7]] * 2),
+            "negative or infinite number in the throttle",
+        ),
+        (changed(throttle=[[0.1, 0.1, 0.5, 0.0]] * 2), "a tau_ns of 0 in the throttle"),
         (changed(sequences=[{"shapes": [], "steps": [[1]]}]), "damaged profile"),
         (changed(shape={"name": "x"}), "damaged profile"),
     ],

@@ -47,7 +47,7 @@ def test_a_rested_gpu_slows_under_load_and_recovers() -> None:
 
 def test_without_stages_nothing_is_slower() -> None:
     extend = StepShape(((0, 1024, 1),)).sums()
-    model = MODEL._replace(throttle=np.zeros((0, 3)))
+    model = MODEL._replace(throttle=np.zeros((0, 4)))
     cool, computing = profiled_ns(model, extend), compute_ns(model, extend)
     assert [throttled_ns(model, extend, cool, computing, 0) for _ in range(9)] == [cool] * 9
 
@@ -86,7 +86,11 @@ def sequence(
 
 
 @pytest.mark.parametrize(
-    "throttle", [((0.3, 0.5, 30e6), (0.0, 0.7, 1e9)), ((0.2, 0.3, 60e6), (0.5, 0.6, 0.7e9))]
+    "throttle",
+    [
+        ((0.3, 0.1, 0.5, 30e6), (0.0, 0.0, 0.7, 1e9)),
+        ((0.2, 0.0, 0.3, 60e6), (0.5, 0.3, 0.6, 0.7e9)),
+    ],
 )
 @pytest.mark.parametrize("noise", [0, 0.005])
 def test_a_known_throttle_comes_back(throttle: tuple[tuple[float, ...], ...], noise: float) -> None:
@@ -97,21 +101,24 @@ def test_a_known_throttle_comes_back(throttle: tuple[tuple[float, ...], ...], no
     ]
     known = np.array(throttle)
     sequences = [sequence(shapes, known, 0.4e9, noise) for shapes in turns]
-    sequences += [sequence([extends[2]], known, 2.5e9, noise)]
+    long = [[extends[2]], [extends[2], decode, decode, decode]]
+    sequences += [sequence(shapes, known, 2.5e9, noise) for shapes in long]
     found = fit_throttle(sequences, MODEL)
     if noise == 0:
         slows = known[:, 0] > 0
         assert found[slows] == pytest.approx(known[slows], abs=1e-6)
-        assert found[~slows, 0] == pytest.approx(0, abs=1e-6)
-    wanted, got = ([s[0] * (1 - s[1]) for s in stages.tolist()] for stages in (known, found))
-    assert got == pytest.approx(wanted, abs=0.03)
-    assert found[0, 2] == known[0, 2]
-    assert found[0, 1] == pytest.approx(known[0, 1], abs=0.15)
+        assert found[~slows, :2] == pytest.approx(0, abs=1e-6)
+    compute, memory, threshold, tau = range(4)
+    for slowdown, off in ((compute, 0.03), (memory, 0.06)):
+        wanted, got = (of[:, slowdown] * (1 - of[:, threshold]) for of in (known, found))
+        assert got == pytest.approx(wanted, abs=off)
+    assert found[0, tau] == known[0, tau]
+    assert found[0, threshold] == pytest.approx(known[0, threshold], abs=0.15)
 
 
 def test_the_fit_takes_the_throttle_off_single_steps() -> None:
     """Of steps measured after a rest, long ones were slowed all the same."""
-    known = np.array(((0.4, 0.3, 20e6), (0.0, 0.5, 1e9)))
+    known = np.array(((0.4, 0.1, 0.3, 20e6), (0.0, 0.0, 0.5, 1e9)))
     throttled = MODEL._replace(throttle=known)
     shapes = [StepShape(((0, size, 1),)) for size in KNOTS if size > 1]
     shapes += [

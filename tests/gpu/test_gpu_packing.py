@@ -100,3 +100,10 @@ def test_a_step_runs_in_the_smallest_graph_that_holds_it(
     if 1 <= extends <= 3 and tokens <= 64 and decodes <= 4:
         assert layout.extend_tokens in (16, 64)
         assert layout.decodes in (0, 4)
+
+
+def test_no_graph_has_a_size_that_cublas_is_slow_at() -> None:
+    graphs = Layouts(GraphBuckets(), max_rows=256, max_step_tokens=8192).graphs()
+    assert 448 not in {graph.num_tokens for graph in graphs}
+    padded = [graph for graph in graphs if graph.extend_tokens != graph.planned_tokens]
+    assert {(graph.planned_tokens, graph.decodes) for graph in padded} == {(384, 64), (192, 256)}

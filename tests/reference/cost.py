@@ -46,7 +46,7 @@ def run_step(model: CostModel, parts: list[Part], shared: int, planned: int, gpu
     begins = max(starts, heard + host["start"])
     ends = begins + throttled(model, parts, profiled(model, parts, shared), begins, gpu)
     if kind == "eager" and launched + launching > ends:
-        for number, (_, _, tau) in enumerate(model.throttle.tolist()):
+        for number, (*_, tau) in enumerate(model.throttle.tolist()):
             gpu.loads[number] *= math.exp(-(launched + launching - ends) / tau)
         ends = launched + launching
     free = (ends if host["synchronous"] else launched) + launching
@@ -63,11 +63,12 @@ def throttled(model: CostModel, parts: list[Part], cool: float, begins: float, g
     share = min(1.0, computing / cool)
     duration = cool
     stages = model.throttle.tolist()
-    for number, (slowdown, threshold, tau) in enumerate(stages):
+    for number, (of_compute, of_memory, threshold, tau) in enumerate(stages):
         load = gpu.loads[number] * math.exp(-(begins - gpu.free) / tau)
         gpu.loads[number] = load
-        duration += slowdown * excess(load, share, cool / tau, threshold) * share * cool
-    for number, (_, _, tau) in enumerate(stages):
+        slowdown = of_compute * share + of_memory * (1 - share)
+        duration += slowdown * excess(load, share, cool / tau, threshold) * cool
+    for number, (*_, tau) in enumerate(stages):
         gpu.loads[number] = share + (gpu.loads[number] - share) * math.exp(-duration / tau)
     return duration
 
