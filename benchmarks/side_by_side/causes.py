@@ -21,6 +21,8 @@ from pcache.types import Trace
 
 __all__ = ["cause", "evidence", "phases"]
 
+_FAR_OFF = 3.0
+"""Error of the step times, in %, that explains a larger one of what waits for steps."""
 _PHASES = 12
 """Simulations with arrivals at other phases of a step."""
 
@@ -77,7 +79,8 @@ def cause(row: dict[str, Any]) -> str:
     off = difference_text(own, "%")
     if row["spread"] >= size / 2:
         return "the repeats themselves lie that far apart"
-    if number != "hit_rate" and against * row["difference"] > 0 and abs(against) >= size / 2:
+    same_way = number != "hit_rate" and against * row["difference"] > 0
+    if same_way and abs(against) >= size / 2:
         return f"step times: the model is {off} off on the very steps measured"
     overlap = (
         row["phases_lowest"] <= row["measured_highest"]
@@ -93,4 +96,6 @@ def cause(row: dict[str, Any]) -> str:
         return "other instants: the same cache met requests in another order of events"
     if number.startswith("ttft") and (row["queue_share"] or 0.0) >= 50:
         return f"queue: {off} in step times adds up while requests wait"
+    if same_way and abs(against) >= _FAR_OFF:
+        return f"step times: {off} on the steps measured, and what waits multiplies it"
     return f"other batches or host time: the model is {off} off on the steps measured"

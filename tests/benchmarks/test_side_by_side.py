@@ -134,6 +134,8 @@ def test_a_miss_gets_the_cause_that_explains_it() -> None:
     }  # fmt: skip
     assert cause(row).startswith("other batches or host time: the model is +0.5 % off")
     assert cause(row | {"prefill_step_error": -6.0}).startswith("step times: the model is −6")
+    multiplied = cause(row | {"prefill_step_error": -4.0, "difference": -20.0})
+    assert multiplied == "step times: −4.0 % on the steps measured, and what waits multiplies it"
     assert cause(row | {"queue_share": 60.0}).startswith("queue: +0.5 % in step times adds up")
     assert cause(row | {"number": "hit_rate"}).startswith("other instants")
     assert cause(row | {"phases_highest": 14.5}).startswith(
