@@ -22,7 +22,7 @@ from pcache.cost.throttle import throttled_ns
 from pcache.cost.timing import HOST, run_step
 from pcache.types import F8, I8
 
-__all__ = ["ErrorRow", "error_rows", "fit_host", "fit_steps"]
+__all__ = ["ErrorRow", "after_rest_ns", "error_rows", "fit_host", "fit_steps"]
 
 ALONE = "alone"
 """Class of errors: a step launched on an idle device, until its tokens are on the host."""
@@ -76,11 +76,11 @@ def _full_clock_ns(model: CostModel, shape: StepShape, measured_ns: float) -> fl
     """Duration at full clock of a step that took `measured_ns` after a rest."""
     full_clock = measured_ns
     for _ in range(_INVERTING_ROUNDS):
-        full_clock *= measured_ns / _after_rest(model, shape, full_clock)
+        full_clock *= measured_ns / after_rest_ns(model, shape, full_clock)
     return full_clock
 
 
-def _after_rest(model: CostModel, shape: StepShape, full_clock_ns: float | None = None) -> float:
+def after_rest_ns(model: CostModel, shape: StepShape, full_clock_ns: float | None = None) -> float:
     """Duration of a step on a GPU that has rested; at full clock as the model says, if not told."""
     step = shape.sums()
     full_clock = profiled_ns(model, step) if full_clock_ns is None else full_clock_ns
@@ -169,7 +169,7 @@ def error_rows(points: Sequence[Point], model: CostModel) -> list[ErrorRow]:
     rows = []
     for kind in CLASSES:
         chosen = [point for point in held if point.shape.kind(model) == kind]
-        off = [_after_rest(model, p.shape) / p.gpu_ns - 1 for p in chosen]
+        off = [after_rest_ns(model, p.shape) / p.gpu_ns - 1 for p in chosen]
         rows.append(_error_row(kind, off))
     alone = [point for point in held if point.alone_ns]
     rows.append(_error_row(ALONE, [_alone(model, p.shape) / p.alone_ns - 1 for p in alone]))

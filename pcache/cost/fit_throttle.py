@@ -20,19 +20,36 @@ from pcache.cost.contract import CostModel
 from pcache.cost.nnls import nonnegative_least_squares
 from pcache.cost.points import LoadSequence, StepShape
 from pcache.cost.profiled import compute_ns, profiled_ns
-from pcache.cost.throttle import STAGE, mean_excess, next_load
+from pcache.cost.throttle import STAGE, mean_excess, next_load, throttled_ns
 from pcache.jit import hot
 from pcache.types import F8, I8
 
-__all__ = ["fit_throttle"]
+__all__ = ["fit_throttle", "predicted_ns"]
 
 _TAUS_NS = ((20e6, 30e6, 45e6, 60e6, 90e6, 130e6), (0.4e9, 0.7e9, 1e9))
 _THRESHOLDS = ((0.0, 0.15, 0.3, 0.4, 0.5, 0.6, 0.7), (0.3, 0.4, 0.5, 0.6, 0.7, 0.8))
 """No more than a sequence of some seconds reaches: beyond what was seen, a slope is only noise."""
 
+_MOSTLY_MEMORY = 0.3
+"""Without a shape of a smaller compute share the two slowdowns of a stage cannot be told apart."""
+
+
+def predicted_ns(sequence: LoadSequence, model: CostModel) -> F8:
+    """What the model says of each step of the sequence, [steps], on a GPU that had rested before."""
+    sums = [shape.sums() for shape in sequence.shapes]
+    steps = [(step, profiled_ns(model, step), compute_ns(model, step)) for step in sums]
+    recent = lasting = 0.0
+    found = []
+    for shape, idle_ns, _ in sequence.steps:
+        step, full_clock, computing = steps[shape]
+        step[0].recent_load, step[0].lasting_load = recent, lasting
+        found.append(throttled_ns(model, step, full_clock, computing, float(idle_ns)))
+        recent, lasting = float(step[0].recent_load), float(step[0].lasting_load)
+    return np.array(found)
+
 
 def fit_throttle(sequences: Sequence[LoadSequence], model: CostModel) -> F8:
-    """Both stages, [2, 3] as `throttle.STAGE`. `model` says how much of each step is computing."""
+    """Both stages, [2, 4] as `throttle.STAGE`. `model` says how much of each step is computing."""
     steps = _flat(sequences, model)
     stages = [
         [(tau, at, _excesses(steps, tau, at)) for tau, at in product(taus, thresholds)]
@@ -81,7 +98,8 @@ def _excesses(steps: _Steps, tau: float, threshold: float) -> F8:
     """What each slowdown of a stage is multiplied with, [steps, 2]."""
     found, share = np.empty(len(steps.lines)), steps.lines[:, _SHARE]
     _note_excesses(steps.lines, tau, threshold, found)
-    return found[:, None] * np.column_stack([share, 1 - share])
+    rest = 1 - share if share.min() < _MOSTLY_MEMORY else np.zeros(len(share))
+    return found[:, None] * np.column_stack([share, rest])
 
 
 @hot

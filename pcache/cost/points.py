@@ -99,8 +99,8 @@ class Point:
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Point:
         """Raises TypeError, KeyError or ValueError where a field is missing or of another type."""
-        known = {f.name for f in fields(cls)} - {"shape"}
-        return cls(StepShape.from_json(row), **{key: row[key] for key in row if key in known})
+        of_shape = {f.name for f in fields(StepShape)} | {"rested_ns"}  # the last of old profiles
+        return cls(StepShape.from_json(row), **{k: row[k] for k in row if k not in of_shape})
 
 
 @dataclass(frozen=True, slots=True)

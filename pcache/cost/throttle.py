@@ -1,4 +1,4 @@
-"""A GPU at its power limit lowers its clock, and its matrix products take longer.
+"""A GPU at its power limit lowers its clock, and its steps take longer.
 
 What a step draws beyond decoding is its compute share: how much of its time the tensor cores are busy,
 `profiled.compute_ns` over its duration. Power is limited on average over a while, so a stage of the
@@ -6,10 +6,12 @@ limit looks at a load, the mean of the share that forgets within `tau_ns`,
 
     load' = (share - load) / tau
 
-and lengthens the computing part of a step by `compute_slowdown` times what the load exceeds `threshold`
-by, and the rest of it, which waits for memory, by `memory_slowdown` times that. There are two stages,
-for a limit within tens of milliseconds and one within about a second. Decodes draw little and let the
-GPU recover, as idling does.
+and of what the load exceeds `threshold` by, on average over the step,
+
+    duration = full clock · (1 + excess · (compute_slowdown · share + memory_slowdown · (1 - share)))
+
+There are two stages, which add up, for a limit within tens of milliseconds and one within about a
+second. Decodes draw little and let the GPU recover, as idling does.
 """
 
 from __future__ import annotations

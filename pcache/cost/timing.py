@@ -9,8 +9,8 @@ the engine's one host thread does around a step, and so whether the GPU waits fo
 
 The GPU hears of a step `submit` after its launch, and if idle begins `start` later. A graph is
 submitted as a whole; an eager step cannot end before its launch has, and where that takes longer the
-GPU idles for the rest. A synchronous device (a CPU)
-computes while the host launches. How long it runs depends on what ran before (`cost.throttle`).
+GPU idles for the rest. A synchronous device (a CPU) computes while the host launches. How long it runs
+depends on what ran before (`cost.throttle`).
 """
 
 from __future__ import annotations

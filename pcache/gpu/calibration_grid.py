@@ -15,7 +15,7 @@ import numpy as np
 
 from pcache.cost.points import StepShape
 from pcache.cost.profile import EngineSizes
-from pcache.cost.profiled import PADDING, eager_sizes
+from pcache.cost.profiled import PADDING, eager_sizes, linear_rows
 
 __all__ = ["Limits", "context_sizes", "designed_steps", "drawn_steps", "linear_sizes"]
 
@@ -59,7 +59,7 @@ def linear_sizes(limits: Limits) -> list[int]:
     """Padded sizes at which the time of the linear layers is measured, ascending."""
     graphs, sizes = limits.sizes, {PADDING, *_eager_sizes(limits)}
     sizes.update(graphs.decodes)
-    sizes.update(map(sum, product(graphs.extend_tokens, graphs.mixed_decodes)))
+    sizes.update(linear_rows(*both) for both in product(graphs.extend_tokens, graphs.mixed_decodes))
     return sorted(sizes)
 
 

@@ -1,8 +1,8 @@
 """The gated half of the feed-forward layer: silu(x gate^T) · (x up^T), gate and up stacked.
 
 With few rows, reading the weights is all the work, and the project's kernel does product and
-activation in one pass. With more, cuBLAS is at its peak and the activation follows as a kernel of
-its own. fp32 always takes cuBLAS, in IEEE arithmetic.
+activation in one pass, where its tiles fit the rows (`gated_shape`). Otherwise cuBLAS computes the
+product and the activation follows as a kernel of its own. fp32 always takes cuBLAS, in IEEE arithmetic.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from pcache.cost.profile import EngineSizes
-from pcache.cost.profiled import PADDING, eager_sizes
+from pcache.cost.profiled import PADDING, eager_sizes, linear_rows
 from pcache.gpu.packing import ArrangedStep
 from pcache.gpu.step import StepLayout
 
@@ -17,10 +17,6 @@ __all__ = ["NO_GRAPHS", "GraphBuckets", "Layouts"]
 
 _SHORT_EXTEND_TOKENS = 1024
 """Eager steps up to here are planned apart from longer ones: they want smaller attention tiles."""
-
-_SLOW_TOKENS = {448: 512}
-"""Tokens of a graph for which more of them take less time: for 448 rows cuBLAS 13.0 needs 3 ms a step
-more than for 512, in the layers of Llama-3.1-8B on an H200."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +118,7 @@ class Layouts:
 
     def _graph(self, tokens: int, decodes: int) -> StepLayout:
         extends = min(self._buckets.max_extends, self._max_rows) if tokens else 0
-        total = tokens + decodes
-        padded = _SLOW_TOKENS.get(total, total) - decodes
+        padded = linear_rows(tokens, decodes) - decodes
         return StepLayout(padded, extends, decodes, extends + decodes, tokens)
 
 

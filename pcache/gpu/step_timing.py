@@ -28,6 +28,9 @@ _LONG_NS = 30_000_000
 """Steps from here on need no warm-up, and their first run counts."""
 _QUEUED, _QUEUED_ROUNDS = 2, 3
 """No more at a time: a driver takes about a thousand launches ahead of the GPU, then it waits."""
+_LONG_REST_NS = 500_000_000
+"""Before a long step that computes much, for its earlier runs were the load of a good part of a
+second."""
 _HEAVY_TOKENS = 256
 """New tokens from which a step may bring the GPU to its power limit."""
 _HOST_MATTERS = 0.6
@@ -39,7 +42,8 @@ _ALONE_WITHIN_NS = 60_000_000
 
 
 def is_heavy(shape: StepShape) -> bool:
-    """Whether the GPU has to rest before this step, and after it before others."""
+    """Whether the step may bring the GPU to its power limit: it is measured after a rest, and best
+    after all light ones."""
     return shape.new_tokens >= _HEAVY_TOKENS
 
 
@@ -54,7 +58,8 @@ def time_step(steps: SyntheticRunner, shape: StepShape, *, alone: bool, held_out
     if steps.model.device.type == "cuda":
         heavy, host_ns = is_heavy(shape), int(np.median(hosts))
         if heavy or host_ns > _HOST_MATTERS * np.median(on_gpu):
-            on_gpu = _queued(steps, inputs, host_ns, heavy)
+            rest_ns = 0 if not heavy else GPU_REST_NS if rough_ns < _LONG_NS else _LONG_REST_NS
+            on_gpu = _queued(steps, inputs, host_ns, rest_ns)
     apart = (0, 0)
     if alone and rough_ns < _ALONE_WITHIN_NS:
         apart = _alone(steps, inputs)
@@ -97,15 +102,15 @@ def _note(step: Pending, tokens_at: list[int], on_gpu: list[int]) -> None:
     on_gpu.append(outputs.gpu_ns)
 
 
-def _queued(steps: SyntheticRunner, inputs: StepInputs, host_ns: int, heavy: bool) -> Sequence[int]:
-    """On the GPU, of steps that were all launched before the first of them began; of heavy ones
-    only what comes right after the pause, which is a rest then."""
+def _queued(
+    steps: SyntheticRunner, inputs: StepInputs, host_ns: int, rest_ns: int
+) -> Sequence[int]:
+    """On the GPU, of steps that were all launched before the first of them began; where the GPU has to
+    rest, only what comes right after the pause."""
     on_gpu = []
-    for _ in range(_QUEUED_ROUNDS):
-        queued = 1 if heavy else _QUEUED
-        pause_ns = 1.5 * (queued + 1) * host_ns
-        if heavy:
-            pause_ns = max(pause_ns, GPU_REST_NS)
+    queued = 1 if rest_ns else _QUEUED
+    for _ in range(1 if rest_ns == _LONG_REST_NS else _QUEUED_ROUNDS):
+        pause_ns = max(1.5 * (queued + 1) * host_ns, rest_ns)
         torch.cuda._sleep(int(pause_ns * _CYCLES_A_NS))
         pending = [steps.runner.launch(inputs) for _ in range(queued)]
         on_gpu += [step.wait().gpu_ns for step in pending]

@@ -15,21 +15,23 @@ __all__ = ["load_sequences", "time_sequence"]
 
 _REST_S = 1.0
 _SHORT_NS, _LONG_NS = 400_000_000, 4_000_000_000
-_DECODE = StepShape(((1024, 1, 8),))
+_DECODES, _DECODE_CONTEXT = 8, 1024
 
 
 def load_sequences(limits: Limits) -> list[tuple[tuple[StepShape, ...], int]]:
-    """Shapes to take turns, and for how many ns, without what the limits rule out: extends alone, and
-    with decodes between them, in which a GPU draws less."""
+    """Shapes to take turns, and for how many ns, within the limits: extends alone, and with decodes
+    between them, in which a GPU draws less."""
     most = min(limits.max_step_tokens, limits.max_context_tokens)
     small, middle, large, longest = (
         StepShape(((0, min(tokens, most), 1),)) for tokens in (512, 1024, 2048, most)
     )
-    turns: list[tuple[tuple[StepShape, ...], int]] = []
-    turns += [((extend,), _SHORT_NS) for extend in (small, middle, large)]
-    turns += [((middle, *[_DECODE] * decodes), _SHORT_NS) for decodes in (1, 2, 4)]
-    turns += [((longest,), _LONG_NS), ((large, *[_DECODE] * 3), _LONG_NS)]
-    return [(shapes, ns) for shapes, ns in turns if all(map(limits.allow, shapes))]
+    context = min(_DECODE_CONTEXT, limits.max_context_tokens - 1)
+    decode = StepShape(((context, 1, min(_DECODES, limits.max_rows)),))
+    turns: dict[tuple[StepShape, ...], int] = {}
+    turns |= {(extend,): _SHORT_NS for extend in (small, middle, large)}
+    turns |= {(middle, *[decode] * decodes): _SHORT_NS for decodes in (1, 2, 4)}
+    turns |= {(longest,): _LONG_NS, (large, *[decode] * 3): _LONG_NS}
+    return [(shapes, ns) for shapes, ns in turns.items() if all(map(limits.allow, shapes))]
 
 
 def time_sequence(

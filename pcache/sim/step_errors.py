@@ -32,7 +32,8 @@ def priced_steps(
     """A row a step of the measured run at `path`: `measured_ns` and `predicted_ns`, its duration on
     the device and what the model says of it, and `prefill_tokens`.
 
-    The model gets the recorded planning and the recorded end of the step before. Raises
+    The model gets the recorded planning and the recorded end of the step before; where a run skipped
+    idle time, its GPU cools over all of it here and did for a part of it there. Raises
     RunDirectoryError where nothing was recorded or the replay takes other steps.
     """
     run = read_run(path)

@@ -28,6 +28,7 @@ from pcache.gpu.calibration_grid import (
 )
 from pcache.gpu.layouts import GraphBuckets, Layouts
 from pcache.gpu.runner import Runner
+from pcache.gpu.step_timing import is_heavy
 
 GPU = Limits(256, 8192, 65536, 600_000, 16, Layouts(GraphBuckets(), 256, 8192).sizes)
 
@@ -56,6 +57,9 @@ def test_a_small_model_on_a_cpu_and_its_simulation(tmp_path: Path) -> None:
     assert {row.kind for row in profile.errors} == {"decode", "long extend", "mixed", "alone"}
     assert sum(point.held_out for point in profile.points) == 15
     assert all(point.gpu_ns > 0 and point.wall_ns > 0 for point in profile.points)
+    heavy = [is_heavy(point.shape) for point in profile.points]
+    assert any(heavy)
+    assert heavy == sorted(heavy), "a light step was measured after a heavy one"
     assert profile.linear[-1] > 0
     assert list(profile.linear) == sorted(profile.linear)
     assert profile.host is not None

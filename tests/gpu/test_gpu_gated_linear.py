@@ -32,7 +32,7 @@ def test_small(rows: int, dtype: torch.dtype) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not ON_GPU, reason="needs a GPU")
-@pytest.mark.parametrize("rows", [1, 17, 32, 64, 127, 128])
+@pytest.mark.parametrize("rows", [1, 17, 32, 64, 104, 127, 128])
 @pytest.mark.parametrize(("columns", "depth"), [(14336, 4096), (1536, 576 + 64)])
 def test_real_shapes(rows: int, columns: int, depth: int) -> None:
     shape = gated_shape(rows, columns, depth)

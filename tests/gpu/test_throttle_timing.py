@@ -10,7 +10,8 @@ from pcache.gpu.backend import backend_named
 from pcache.gpu.calibration_grid import Limits
 from pcache.gpu.layouts import NO_GRAPHS
 from pcache.gpu.model import Model
-from pcache.gpu.runner import RunnerConfig
+from pcache.gpu.runner import Pending, Runner, RunnerConfig
+from pcache.gpu.step import StepInputs
 from pcache.gpu.synthetic import SyntheticRunner
 from pcache.gpu.throttle_timing import load_sequences, time_sequence
 from pcache.gpu.weights import random_weights
@@ -19,8 +20,15 @@ from pcache.shapes import model_shape
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_shapes_take_turns_until_time_is_over() -> None:
+def test_shapes_take_turns_until_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
+
+    wrote_tables: list[bool] = []
+    launch = Runner.launch
+
+    def noted(runner: Runner, inputs: StepInputs) -> Pending:
+        wrote_tables.append(len(inputs.table_runs) > 0)
+        return launch(runner, inputs)
 
     shape, device = model_shape("tiny"), torch.device("cpu")
     weights = random_weights(shape, 0, torch.float32, device)
@@ -28,10 +36,13 @@ def test_shapes_take_turns_until_time_is_over() -> None:
     config = RunnerConfig(64, 4, 32, graphs=NO_GRAPHS)
     steps = SyntheticRunner(model, 40, 4, config)
     extend, decode = StepShape(((8, 16, 1),)), StepShape(((20, 1, 3),))
+    monkeypatch.setattr(Runner, "launch", noted)
     found = time_sequence(steps, (extend, decode, decode), 30_000_000, rest_s=0)
     assert found.shapes == (extend, decode)
     numbers = [number for number, _, _ in found.steps]
     assert numbers == ([0, 1, 1] * len(numbers))[: len(numbers)]
+    in_turn = wrote_tables[-len(numbers) :]  # after those that compile
+    assert in_turn == ([True, True, False] * len(numbers))[: len(numbers)]
     assert all(idle >= 0 and ns > 0 for _, idle, ns in found.steps)
     assert found.steps[0][1] == 0
     took = sum(idle + ns for _, idle, ns in found.steps)
@@ -47,7 +58,10 @@ def test_every_turn_is_within_the_limits(step: int, context: int) -> None:
     assert any(shape.new_tokens == 8 for shapes in turns for shape in shapes)
 
 
-def test_turns_that_a_short_context_rules_out_are_left_out() -> None:
-    turns = load_sequences(Limits(256, 8192, 512, 600_000, 16, EngineSizes()))
-    assert turns
-    assert all(shape.longest <= 512 for shapes, _ in turns for shape in shapes)
+def test_turns_of_a_small_runner_have_decodes_too_and_none_twice() -> None:
+    turns = load_sequences(Limits(4, 8192, 512, 600_000, 16, EngineSizes()))
+    shapes = [shapes for shapes, _ in turns]
+    assert len(set(shapes)) == len(shapes)
+    assert all(shape.longest <= 512 for turn in shapes for shape in turn)
+    assert sum(len(turn) > 1 for turn in shapes) == 4
+    assert max(ns for turn, ns in turns if len(turn) == 1) > 1_000_000_000

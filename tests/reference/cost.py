@@ -141,6 +141,7 @@ def profiled(model: CostModel, parts: list[Part], shared: int) -> float:
         if extends and padded > 512:
             padded = -(-padded // 128) * 128
         samples = sum(part[2] for part in parts)
+    padded = 512 if padded == 448 and extends else padded
     ns = interpolated(model.linear.tolist(), padded) + (0 if graph else term["eager"])
     if samples:
         ns += term["head"] + term["sample"] * samples

@@ -18,6 +18,10 @@ from pcache.gpu.kernels.attention.plan import MERGE_FIELDS, AttentionPlan
 
 __all__ = ["merge_partials", "store_tile"]
 
+_MANY_CHUNKS, _FEW_CHUNKS = 16, 4
+"""Partials a row loaded at a time. Small tiles are often cut into 16 chunks, those of 128 rows into
+few, and with more at a time their many rows take longer (H200)."""
+
 
 def merge_partials(plan: AttentionPlan, out: torch.Tensor) -> None:
     """Write the split tiles' rows of `out` [tokens, num_heads, head_dim] from the plan's partials."""
@@ -25,7 +29,7 @@ def merge_partials(plan: AttentionPlan, out: torch.Tensor) -> None:
     _merge_kernel[(plan.merge_programs,)](
         plan.counts, plan.merges, plan.partial_out, plan.partial_lse, out, out.stride(0), out.stride(1),
         GROUP=num_heads // plan.num_kv_heads, NUM_KV_HEADS=plan.num_kv_heads, HEAD_DIM=head_dim,
-        BLOCK_M=block_m, ROWS=4, CHUNKS=16 if block_m <= 64 else 4,
+        BLOCK_M=block_m, ROWS=4, CHUNKS=_MANY_CHUNKS if block_m <= 64 else _FEW_CHUNKS,
     )  # fmt: skip
 
 

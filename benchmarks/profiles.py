@@ -1,0 +1,134 @@
+"""How far the shipped profiles are off, on the very measurements they were made from.
+
+python -m benchmarks.profiles       # page, charts and tables in reports/profiles; no GPU
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from pcache.cost import CostModel
+from pcache.cost.fit import after_rest_ns
+from pcache.cost.points import Point
+from pcache.cost.profile import Profile, read_profile
+from pcache.cost.shipped import PROFILES, shipped_profiles
+from pcache.report.facts import Fact
+from pcache.report.figures import profile_load, profile_steps
+from pcache.report.study import Section, StudyTable, render_study
+from pcache.report.units import difference_text, plural, share_text
+
+ROOT = Path(__file__).parents[1]
+
+
+def main(
+    out: Annotated[Path, typer.Argument(help="Directory of the page.")] = ROOT
+    / "reports"
+    / "profiles",
+) -> None:
+    """Write the page of all shipped profiles."""
+    profiles = [read_profile(PROFILES / f"{name}.json") for name in shipped_profiles()]
+    steps = {profile.name: step_errors(profile) for profile in profiles}
+    sections = [Section("All profiles", _ALL, table=_table(profiles))]
+    sections += [_section(profile, steps[profile.name]) for profile in profiles]
+    page = render_study(
+        out,
+        f"Step times of {plural(len(profiles), 'shipped profile')}, and their errors",
+        facts=[Fact(profile.name, profile.device, _measured(profile)) for profile in profiles],
+        worlds={
+            "measured": "Every step ran on a real GPU and was timed, alone and in random order."
+        },
+        warnings=[],
+        sections=sections,
+        tables={
+            "errors": _errors(profiles),
+            "steps": pd.concat([table.assign(profile=name) for name, table in steps.items()]),
+        },
+    )
+    print(f"report: {page}")
+
+
+_ALL = (
+    "Held-out steps were drawn before anything was measured, over the ranges of the grid, with ragged "
+    "lengths as traffic has them. Above 0 the model says too long.",
+)
+
+
+def step_errors(profile: Profile) -> pd.DataFrame:
+    """A row a measured step: what it was, measured and model's ms, error in %, and whether it was held
+    out of the fit."""
+    model = profile.cost().model
+    return pd.DataFrame([_step_error(point, model) for point in profile.points])
+
+
+def _step_error(point: Point, model: CostModel) -> dict[str, object]:
+    predicted = after_rest_ns(model, point.shape)
+    return {
+        "kind": point.shape.kind(model),
+        "requests": point.shape.num_requests,
+        "new_tokens": point.shape.new_tokens,
+        "context_tokens": point.shape.context_tokens,
+        "measured_ms": point.gpu_ns / 1e6,
+        "model_ms": predicted / 1e6,
+        "error": 100 * (predicted / point.gpu_ns - 1),
+        "held_out": point.held_out,
+    }
+
+
+def _section(profile: Profile, steps: pd.DataFrame) -> Section:
+    return Section(
+        profile.name,
+        (f"{plural(len(steps), 'step')}, of which {int(steps['held_out'].sum())} held out.",),
+        [
+            partial(profile_steps.draw, steps, f"steps-{profile.name}"),
+            partial(
+                profile_load.draw, profile.sequences, profile.cost().model, f"load-{profile.name}"
+            ),
+        ],
+    )
+
+
+def _measured(profile: Profile) -> str:
+    known = profile.measured
+    named = [
+        f"{key} {known[key]}" for key in ("torch", "triton", "commit", "date") if known.get(key)
+    ]
+    return ", ".join(named)
+
+
+def _errors(profiles: list[Profile]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "profile": profile.name, "kind": row.kind, "points": row.points, "mean": row.mean,
+            "p50": row.p50, "p90": row.p90, "worst": row.worst,
+        }
+        for profile in profiles
+        for row in profile.errors
+    )  # fmt: skip
+
+
+def _table(profiles: list[Profile]) -> StudyTable:
+    rows = [
+        [
+            f"{row.profile}: {row.kind}", str(row.points), difference_text(100 * row.mean, "%"),
+            share_text(row.p50), share_text(row.p90), share_text(row.worst),
+        ]
+        for row in _errors(profiles).itertuples()
+    ]  # fmt: skip
+    headings = [
+        "Profile and held-out steps",
+        "points",
+        "mean error",
+        "p50 of its size",
+        "p90",
+        "worst",
+    ]
+    return StudyTable(headings, rows)
+
+
+if __name__ == "__main__":
+    typer.run(main)
