@@ -10,7 +10,7 @@ from made_up_profile import CONTEXT_KNOTS, KNOTS, SIZES, made_up_cost
 
 from pcache.cost import run_step, step_record
 from pcache.cost.fit import fit_steps
-from pcache.cost.fit_throttle import fit_throttle
+from pcache.cost.fit_throttle import fit_throttle, predicted_ns
 from pcache.cost.points import LoadSequence, Point, StepShape
 from pcache.cost.profiled import compute_ns, profiled_ns
 from pcache.cost.throttle import mean_excess, next_load, throttled_ns
@@ -114,6 +114,15 @@ def test_a_known_throttle_comes_back(throttle: tuple[tuple[float, ...], ...], no
         assert got == pytest.approx(wanted, abs=off)
     assert found[0, tau] == known[0, tau]
     assert found[0, threshold] == pytest.approx(known[0, threshold], abs=0.15)
+
+
+def test_a_sequence_is_predicted_step_by_step() -> None:
+    known = np.array(((0.2, 0.1, 0.3, 60e6), (0.5, 0.3, 0.6, 0.7e9)))
+    extend, decode = StepShape(((0, 4096, 1),)), StepShape(((64, 1, 4),))
+    made = sequence([extend, decode, decode], known, 2e9, 0)
+    measured = [ns for _, _, ns in made.steps]
+    predicted = predicted_ns(made, MODEL._replace(throttle=known))
+    assert predicted == pytest.approx(measured, rel=1e-6)
 
 
 def test_the_fit_takes_the_throttle_off_single_steps() -> None:
