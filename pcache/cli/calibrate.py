@@ -47,7 +47,7 @@ def calibrate(
 
     Runs a grid of decodes, extends and both on the real engine, and a short trace for the host's part.
     Fits a model of the step, and prints its relative errors on steps that were held out of the fit.
-    Takes up to four and a half minutes on a GPU. On a CPU a small grid shows that everything works.
+    Takes four to five minutes on a GPU. On a CPU a small grid shows that everything works.
 
     Example: pcache calibrate --device cpu --model tiny --out profile.json
     """
