@@ -22,13 +22,13 @@ def load_sequences(limits: Limits) -> list[tuple[tuple[StepShape, ...], int]]:
     """Shapes to take turns, and for how many ns, within the limits: extends alone, and with decodes
     between them, in which a GPU draws less."""
     most = min(limits.max_step_tokens, limits.max_context_tokens)
-    small, middle, large, longest = (
-        StepShape(((0, min(tokens, most), 1),)) for tokens in (512, 1024, 2048, most)
+    least, small, middle, large, longest = (
+        StepShape(((0, min(tokens, most), 1),)) for tokens in (256, 512, 1024, 2048, most)
     )
     context = min(_DECODE_CONTEXT, limits.max_context_tokens - 1)
     decode = StepShape(((context, 1, min(_DECODES, limits.max_rows)),))
     turns: dict[tuple[StepShape, ...], int] = {}
-    turns |= {(extend,): _SHORT_NS for extend in (small, middle, large)}
+    turns |= {(extend,): _SHORT_NS for extend in (least, small, middle, large)}
     turns |= {(middle, *[decode] * decodes): _SHORT_NS for decodes in (1, 2, 4)}
     turns |= {(longest,): _LONG_NS, (large, *[decode] * 3): _LONG_NS}
     return [(shapes, ns) for shapes, ns in turns.items() if all(map(limits.allow, shapes))]
