@@ -3,8 +3,8 @@
 Each missed token takes the first cause that applies: *cold* (no earlier request presented this
 prefix), *in flight* (another running request is computing it), *evicted* (it was matchable once and
 is gone; with `none`, everything computed goes at once), *rounding* (it was never matchable: the
-block was not full, or the last-token rule). Depths along a prefix grow monotonically, so a few
-numbers a forest node suffice. Cost: one operation a forest node of the path.
+block was not full or its tokens part within it, or the last-token rule). Depths along a prefix grow
+monotonically, so a few numbers a forest node suffice. Cost: one operation a forest node of the path.
 """
 
 from __future__ import annotations
@@ -65,19 +65,31 @@ def _seen_depth(books: Accounting, node: int) -> int:
 
 
 @hot
+def _reached_depth(books: Accounting, path: I8, path_length: int) -> int:
+    """How deep along the key path tokens were ever in matchable blocks."""
+    for place in range(path_length - 1, -1, -1):
+        node = books.keys[path[place]]
+        if node.reached > node.start:
+            return node.reached
+    return 0
+
+
+@hot
 def count_misses(
     books: Accounting, request: int, path: I8, path_length: int, prompt_tokens: int,
-    cached_tokens: int, limit_tokens: int, causes: I8,
+    cached_tokens: int, block_tokens: int, causes: I8,
 ) -> None:  # fmt: skip
     """Fill `causes` (indexed by COLD … ROUNDING) for a request that is being admitted.
 
-    `path` holds the key nodes of the request. Tokens from `limit_tokens` on could not be cached for
-    this request even in theory (partial block, last token).
+    `path` holds the key nodes of the request. Only whole blocks could be cached for it even in theory:
+    none that it shares with earlier requests in part, and none with its last token.
     """
     seen = max(_seen_depth(books, wide(books.prompt_node[request])), cached_tokens)
     causes[:] = 0
     causes[COLD] = max(0, prompt_tokens - seen)
     stop = min(prompt_tokens, seen)
+    reached = min(prompt_tokens - 1, _reached_depth(books, path, path_length))
+    matchable_before = reached // block_tokens * block_tokens
     for place in range(path_length):
         node = books.keys[path[place]]
         first = max(node.start, cached_tokens)
@@ -87,7 +99,7 @@ def count_misses(
         if node.computing > 0:
             causes[IN_FLIGHT] += last - first
         else:
-            gone = max(first, min(last, min(node.reached, limit_tokens)))
+            gone = max(first, min(last, matchable_before))
             causes[EVICTED] += gone - first
             causes[ROUNDING] += last - gone
 

@@ -128,9 +128,8 @@ def _replay_range(
         bind_row(cache.keys, rows, 0, request)
         cache.settings[NOW_NS] = arrival_ns[request]
         hits = lookup(cache, 0, prompt)
-        limit = (prompt - 1) // size * size
         count_misses(
-            books, request, rows.path[0], rows.at[0].path_length, prompt, hits * size, limit,
+            books, request, rows.path[0], rows.at[0].path_length, prompt, hits * size, size,
             misses[request],
         )  # fmt: skip
         cached[request] = hits * size

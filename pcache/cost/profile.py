@@ -82,7 +82,7 @@ class Profile:
 
     def cost(self) -> StepCost:
         """As a cost model. Raises ConfigError for an incomplete profile."""
-        if self.terms is None or self.host is None:
+        if not self.complete or self.terms is None or self.host is None:
             raise _incomplete(self)
         terms, host = self.terms, self.host
         model = CostModel(
@@ -199,7 +199,7 @@ def _profile(value: dict[str, Any]) -> Profile:
         given[name] = tuple(given[name])
     given["points"] = [Point.from_json(row) for row in given["points"]]
     given["loop"] = [LoopSample(**row) for row in given["loop"]]
-    given["throttle"] = tuple(map(_stage, given["throttle"]))
+    given["throttle"] = tuple(_stage(stage) for stage in list(given["throttle"]))
     given["sequences"] = [LoadSequence.from_json(row) for row in given["sequences"]]
     given["errors"] = [ErrorRow(**row) for row in given["errors"]]
     return Profile(**given)
@@ -207,8 +207,12 @@ def _profile(value: dict[str, Any]) -> Profile:
 
 def _stage(numbers: Sequence[float]) -> tuple[float, ...]:
     """One stage of the throttle; profiles from before it slowed memory as well lack that number."""
-    slowdown, *others = numbers
-    return (slowdown, 0.0, *others) if len(others) == len(STAGE) - 2 else tuple(numbers)
+    slowdown, *others = (float(number) for number in numbers)
+    return (slowdown, 0.0, *others) if len(others) == len(STAGE) - 2 else (slowdown, *others)
+
+
+_MOST_SLOWDOWN, _LEAST_TAU_NS = 100, 1e6
+"""Beyond what a throttle can be."""
 
 
 def _problem(profile: Profile) -> str | None:
@@ -228,12 +232,11 @@ def _problem(profile: Profile) -> str | None:
             return f"{name} has {len(times)} times for {len(sizes)} sizes; expected 2 or more"
         if list(sizes) != sorted(set(sizes)) or list(times) != sorted(times):
             return f"{name} does not ascend"
-    if profile.throttle and np.shape(profile.throttle) != (2, len(STAGE)):
+    if profile.throttle and [len(stage) for stage in profile.throttle] != [len(STAGE)] * 2:
         return f"throttle is not two stages of {', '.join(STAGE)}"
-    if not all(
-        np.isfinite(number) and number >= 0 for stage in profile.throttle for number in stage
-    ):
-        return "a negative or infinite number in the throttle"
-    if any(tau_ns == 0 for *_, tau_ns in profile.throttle):
-        return "a tau_ns of 0 in the throttle"
+    for compute, memory, threshold, tau_ns in profile.throttle:
+        if not (0 <= compute < _MOST_SLOWDOWN and 0 <= memory < _MOST_SLOWDOWN):
+            return f"a slowdown in the throttle that is not from 0 to {_MOST_SLOWDOWN}"
+        if not (0 <= threshold <= 1 and _LEAST_TAU_NS <= tau_ns < np.inf):
+            return "a threshold in the throttle outside 0 to 1, or a tau_ns below 1 ms"
     return None

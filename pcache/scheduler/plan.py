@@ -285,7 +285,7 @@ def _admit(
         at.admitted_at_ns, at.cached = now_ns, matched
         at.generated_hits = generated_hits(s.cache) * size
         count_misses(s.books, request, s.cache.rows.path[row], s.cache.rows.at[row].path_length,
-                     at.prompt, matched, (at.prompt - 1) // size * size, s.misses[request])  # fmt: skip
+                     at.prompt, matched, size, s.misses[request])  # fmt: skip
         presented(s.books, request, at.prompt)
     else:
         at.recomputed += max(0, at.lost - matched)

@@ -57,7 +57,7 @@ class Ledger:
         )
         was = max((shared(prompt, other) for s, other, whole in self.reached
                    if s == row.salt and self.same_kind(row, whole)), default=0)  # fmt: skip
-        was = min(was, (row.prompt - 1) // self.size * self.size)
+        was = min(was, row.prompt - 1) // self.size * self.size
         causes = [0, 0, 0, 0]
         for token in range(cached, row.prompt):
             flying = any(

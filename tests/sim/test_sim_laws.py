@@ -96,6 +96,8 @@ def test_every_prompt_token_is_cached_or_missed_for_one_cause(
     causes = ["cold", "in_flight", "evicted", "rounding"]
     booked = served["cached_tokens"] + sum(served[f"miss_{cause}_tokens"] for cause in causes)
     assert booked.tolist() == served["prompt_tokens"].tolist()
+    if kv_tokens is None and index != "none":
+        assert not served["miss_evicted_tokens"].any(), "nothing goes where there is room for all"
     assert (served["finished_at_ns"] >= served["first_token_at_ns"]).all()
     assert (served["admitted_at_ns"] >= served["arrival_ns"]).all()
 
