@@ -56,7 +56,10 @@ def analyse(
     """Simulate the measured cells, check every target, and write page, charts and tables."""
     from benchmarks.side_by_side.analyse import analyse as analyse_cells
 
-    analyse_cells(source, profile, report, only)
+    try:
+        analyse_cells(source, profile, report, only)
+    except FileNotFoundError as error:
+        raise SystemExit(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -157,16 +157,22 @@ def _readable(table: pd.DataFrame, format: OutputFormat) -> pd.DataFrame:
     """All columns for CSV and JSON; for readers shares in percent and fewer columns."""
     if format is not OutputFormat.table or table.empty:
         return table
+    from pcache.report.units import MISSING, difference_text
+
     scale = table["number"].eq("hit_rate").map({True: 100.0, False: 1.0})
-    spread = scale * (table["measured_highest"] - table["measured_lowest"])
-    return pd.DataFrame(
+    shown = pd.DataFrame(
         {
             "policy": table["configuration"],
             "number": table["number"].replace({"hit_rate": "hit_rate_%"}),
             "simulated": scale * table["simulated"],
             "measured": scale * table["measured"],
-            "spread": spread.where(table["num_measured"] > 1),
-            "difference": table["difference"],
-            "unit": table["difference_unit"],
+            "difference": [
+                MISSING if pd.isna(value) else difference_text(value, unit)
+                for value, unit in zip(table["difference"], table["difference_unit"], strict=True)
+            ],
         }
     )
+    if (table["num_measured"] > 1).any():
+        spread = scale * (table["measured_highest"] - table["measured_lowest"])
+        shown["spread"] = spread.where(table["num_measured"] > 1)
+    return shown

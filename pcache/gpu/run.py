@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ from pcache.rundir import Run
 from pcache.scheduler.results import RunFacts, run_from_scheduler
 from pcache.scheduler.state import SchedulerConfig
 from pcache.scheduler.steps import steps_frame
-from pcache.shapes import model_shape
+from pcache.shapes import ModelShape, model_shape
 from pcache.types import Trace
 
 __all__ = [
@@ -93,8 +94,20 @@ def load_model(settings: EngineSettings, max_context_tokens: int) -> Model:
             shape, weights = source.shape, load_weights(source.shape, source, dtype, device)
         else:
             shape = model_shape(settings.model)
+            _check_host_memory(shape, device, dtype)
             weights = random_weights(shape, settings.seed, dtype, device)
     return Model(shape, weights, backend_named(settings.kernels), max_context_tokens)
+
+
+def _check_host_memory(shape: ModelShape, device: torch.device, dtype: torch.dtype) -> None:
+    """Raise ConfigError where the weights are larger than all memory of a CPU."""
+    needed = shape.weight_bytes // shape.dtype_bytes * dtype.itemsize
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if device.type == "cpu" and needed > there:
+        raise ConfigError(
+            f"the weights of {shape.name} take {needed / 2**30:.1f} GiB, this machine has "
+            f"{there / 2**30:.1f}: take a smaller model, as --model tiny, or a GPU"
+        )
 
 
 def memory_tokens(model: Model) -> int:

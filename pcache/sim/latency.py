@@ -82,14 +82,17 @@ def _check_belongs(
 def _of_profile(profile: Profile) -> Latency:
     cost = profile.cost()
     memory = GPUS[profile.gpu].memory_bytes if profile.gpu in GPUS else profile.memory_bytes
-    middle = ", ".join(f"{row.kind} {100 * row.p50:.1f} %" for row in profile.errors)
+    errors = ", ".join(
+        f"{row.kind} {100 * row.p50:.1f} % ({100 * row.p90:.1f} %)" for row in profile.errors
+    )
     return Latency(
         cost,
         profile.shape,
         profile.gpu,
         kv_fits_tokens(profile.shape, memory) if memory else None,
         f"Latencies are simulated with the profile {profile.name}, measured on {profile.device} on "
-        f"{profile.measured.get('date')}. Its median error on held-out steps: {middle}.",
+        f"{profile.measured.get('date')}. Its median error on held-out steps (90th percentile): "
+        f"{errors}.",
         {
             "profile": {
                 "name": profile.name,

@@ -25,7 +25,7 @@ def test_the_page_holds_every_measured_step(tmp_path: Path) -> None:
         for row in errors[(errors["profile"] == name) & errors["kind"].isin(CLASSES)].itertuples():
             size = held[held["kind"] == row.kind]["error"].abs()
             assert len(size) == row.points
-            assert size.median() == pytest.approx(100 * row.p50, abs=0.01)
+            assert size.median() == pytest.approx(row.p50, abs=0.01)
     loads = {path.name for path in tmp_path.glob("load-*.png")}
     assert loads == {
         f"load-{name}.png"

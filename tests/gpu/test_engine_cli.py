@@ -82,6 +82,14 @@ def test_no_gpu_is_one_line(trace: Path) -> None:
     assert "use --device cpu" in result.stderr
 
 
+def test_a_model_larger_than_memory_is_refused(
+    trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sysconf", lambda _: 1 << 12)
+    result = pcache(trace, "--model", "smollm2-135m", code=2)
+    assert "the weights of smollm2-135m take 0.5 GiB, this machine has 0.0: take a" in result.stderr
+
+
 def test_no_torch_is_one_line(trace: Path) -> None:
     program = (
         "import sys; sys.modules['torch'] = None; sys.argv[0] = 'pcache'\n"

@@ -40,8 +40,8 @@ def draw(sequences: Sequence[LoadSequence], model: CostModel, name: str) -> Char
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2)
     reading = (
-        "Prefills one after the other, alone or with decodes between them, on a GPU that comes to its "
-        "power limit. 1 is what the model says of the step at full clock."
+        "Prefills one after the other, alone or with so many steps of decodes between them, on a GPU "
+        "that comes to its power limit. 1 is what the model says of the step at full clock."
     )
     return Chart(name, "Steps under load", reading, figure)
 
@@ -67,4 +67,4 @@ def _title(sequence: LoadSequence) -> str:
         return title
     numbers = [number for number, *_ in sequence.steps]
     turn = numbers[1:].index(0) if 0 in numbers[1:] else len(numbers) - 1
-    return f"{title}, {turn} × {others[0].new_tokens} decodes"
+    return f"{title}, {turn} × batch of {others[0].new_tokens}"
