@@ -14,7 +14,7 @@ from pcache.report.figures import Chart, cell_errors, cell_scatter, ladder, pair
 from pcache.report.pairs import COMPARED, Pair
 from pcache.report.study import Section, StudyTable, render_study
 from pcache.report.tables import Cell
-from pcache.report.units import MISSING, aligned, difference_text, plural, share_text
+from pcache.report.units import MISSING, aligned, difference_text, plural
 
 if TYPE_CHECKING:
     from benchmarks.side_by_side.analyse import Study
@@ -63,8 +63,9 @@ def _has(study: Study, section: Section) -> bool:
 _NOTES = (
     "Difference: simulated − measured, in percentage points for the hit rate and in percent of the "
     "measured mean otherwise. At a load above 1 every number, and when thrashing the hit rate, may "
-    "also be off by twice the difference between two measured runs. Cells without a cache meet the "
-    "hit rate by having none. Parity counts measured runs, the others cells.",
+    "also be off by twice the difference between two measured runs; “without spread” counts the "
+    "cells that need none of that. Cells without a cache meet the hit rate by having none. Parity "
+    "counts measured runs, the others cells.",
     "The simulation knows the trace, the configuration and the profile, and nothing of the measured "
     "runs but their capacity. Idle time was skipped on the GPU but for 50 ms a wait; in simulation the "
     "GPU cools over all of it.",
@@ -121,14 +122,22 @@ def _summary(summary: pd.DataFrame) -> StudyTable:
         unit = (
             "" if row["worst"] != row["worst"] or row["worst"] is None else row["limit"].split()[1]
         )
-        share = MISSING if row["share"] is None else share_text(row["share"], 0)
         mark = "" if row["met"] == row["cells"] else "far"
         rows.append([
             row["target"], row["limit"], f"{row['cells']:.0f}", Cell(f"{row['met']:.0f}", mark),
-            share, f"{row['median']:.2f} {unit}" if unit else MISSING,
+            f"{row['within']:.0f}", f"{row['median']:.2f} {unit}" if unit else MISSING,
             difference_text(row["worst"], unit, 2) if unit else MISSING, str(row["worst_cell"]),
         ])  # fmt: skip
-    headings = ["Target", "limit", "cells", "met", "share", "median size", "furthest", "in"]
+    headings = [
+        "Target",
+        "limit",
+        "cells",
+        "met",
+        "without spread",
+        "median size",
+        "furthest",
+        "in",
+    ]
     return StudyTable(headings, rows)
 
 

@@ -19,7 +19,7 @@ from benchmarks.side_by_side.causes import cause, phases
 from benchmarks.side_by_side.cells import Cell, read_cells, write_cells
 from benchmarks.side_by_side.design import FEWEST, LONGEST_S, covering_rows
 from benchmarks.side_by_side.frozen import doubt_of, freeze, read_frozen, write_frozen
-from benchmarks.side_by_side.targets import errors_of, summary_of
+from benchmarks.side_by_side.targets import LIMITS, errors_of, summary_of
 from pcache.cost.profile import write_profile
 from pcache.report.pairs import Pair, find_pairs
 from pcache.report.runs import load_runs
@@ -79,6 +79,8 @@ def test_the_summary_counts_cells_and_names_the_furthest(pair: Pair) -> None:
     table = summary_of(pd.DataFrame(near + far), [True, True, False]).set_index("target")
     assert tuple(table.loc["parity of decisions", ["cells", "met"]]) == (3, 2)
     assert tuple(table.loc["TTFT mean", ["cells", "met", "worst_cell"]]) == (2, 1, "far")
+    alone = [row["number"] for row in near if abs(row["difference"]) <= LIMITS[row["number"]]]
+    assert table["within"].sum() == 2 + len(alone) < 2 + len(near)
 
 
 def test_cells_keep_to_their_time_and_were_designed_with_the_shipped_profile() -> None:
