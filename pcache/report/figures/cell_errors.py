@@ -40,12 +40,13 @@ def draw(errors: pd.DataFrame) -> Chart | None:
     axes[0].set_ylim(len(cells) - 0.4, -0.6)
     handles = [
         Line2D([], [], color=MET, marker="o", linewidth=0, markersize=5),
+        Line2D([], [], color=MET, marker="o", linewidth=0, markersize=5, markerfacecolor="white"),
         Line2D([], [], color=MISSED, marker="D", linewidth=0, markersize=5),
         Line2D([], [], color="#9aa4af", linewidth=3),
         Patch(facecolor="#e3efe3"),
     ]
-    words = ["within its limit", "outside", "the repeats' spread", "limit"]
-    figure.legend(handles, words, loc="outside upper right", ncols=4)
+    words = ["within its limit", "within a wider one", "outside", "the repeats' spread", "limit"]
+    figure.legend(handles, words, loc="outside upper right", ncols=5)
     reading = (
         "Each mark is simulated − measured of one number in one cell; right of the line the simulator "
         "says too much. The green band is what may be off, the grey bar around 0 how far the repeats "
@@ -55,7 +56,8 @@ def draw(errors: pd.DataFrame) -> Chart | None:
 
 
 def _panel(axis: Any, part: pd.DataFrame, rows: list[int]) -> None:
-    reach = float(part["limit"].min()) * WIDEST
+    usual = float(part["limit"].min())
+    reach = usual * WIDEST
     axis.axvline(0, color=MUTED, linewidth=1)
     for row, cell in zip(rows, part.to_dict("records"), strict=True):
         limit, difference = float(cell["limit"]), float(cell["difference"])
@@ -67,7 +69,9 @@ def _panel(axis: Any, part: pd.DataFrame, rows: list[int]) -> None:
                       solid_capstyle="butt", zorder=2)  # fmt: skip
         color, marker = (MET, "o") if cell["met"] else (MISSED, "D")
         if abs(difference) <= reach:
-            axis.plot(difference, row, marker, color=color, markersize=4.2, zorder=3)
+            filled = color if not cell["met"] or abs(difference) <= usual else "white"
+            axis.plot(difference, row, marker, color=color, markersize=4.2, zorder=3,
+                      markerfacecolor=filled)  # fmt: skip
         else:
             _beyond(axis, row, difference, reach, color)
     axis.set_xlim(-reach * 1.06, reach * 1.06)
