@@ -148,31 +148,16 @@ def make_cache(
 ) -> Cache:  # fmt: skip
     """An empty cache for the requests of `trace`, at most `num_rows` of them admitted at once.
 
-    `chunk_tokens` is how finely prefill is cut (0: not at all), since `radix` keeps the cuts. Raises
-    ConfigError where a cache of so many blocks does not fit into memory.
+    `chunk_tokens` is how finely prefill is cut (0: not at all), since `radix` keeps the cuts.
+    Blocks beyond what the whole trace can fill have no state.
     """
-    try:
-        return _make_cache(config, trace, forest, num_rows, log_rows, chunk_tokens)
-    except MemoryError as error:
-        raise ConfigError(
-            f"the state of {config.kv_tokens or 0:,} tokens in blocks of {config.block_size} does not "
-            "fit into memory here; give fewer, larger blocks, or --kv-tokens inf for no limit"
-        ) from error
-
-
-def _make_cache(
-    config: CacheConfig,
-    trace: Trace,
-    forest: PrefixForest,
-    num_rows: int,
-    log_rows: int,
-    chunk_tokens: int,
-) -> Cache:
     size, kind = config.block_size, INDEXES[config.index]
     keys = block_keys(separate_prompts(forest) if kind == EXACT else forest, size)
     longest = -(-(trace.prompt_tokens.astype(np.int64) + trace.output_tokens) // size)
     unlimited = int(longest.sum()) + num_rows
-    num_blocks = unlimited if config.kv_tokens is None else config.kv_tokens // size
+    num_blocks = unlimited
+    if config.kv_tokens is not None:
+        num_blocks = min(config.kv_tokens // size, unlimited)
     if num_blocks >= 2**31 - 2:
         raise ConfigError(f"{num_blocks:,} blocks are more than pcache can number; use larger ones")
     tree_blocks, flat_blocks = (num_blocks, 0) if kind == RADIX else (0, num_blocks)

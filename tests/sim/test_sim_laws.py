@@ -65,6 +65,22 @@ def test_ceilings_are_reached_in_replay_and_never_exceeded(name: str, size: int)
             assert run.summary["hit_rate"] <= outputs + 1e-12
 
 
+@given(
+    trace=traces(), index=st.sampled_from(["radix", "hash", "none", "exact"]),
+    size=st.sampled_from([1, 4]), batching=st.sampled_from(["chunked", "static"]),
+)  # fmt: skip
+def test_more_capacity_than_the_trace_can_fill_is_as_good_as_no_limit(
+    trace: Trace, index: str, size: int, batching: str
+) -> None:
+    config, enough = SchedulerConfig(batching=batching), sum(trace.prompt_tokens) + 10**5
+    unlimited, vast, ample = (
+        simulate_policy(trace, CacheConfig(index, size, kv_tokens), config, COST, keep_events=True)
+        for kv_tokens in (None, 10**13, int(enough))
+    )
+    assert_same(unlimited, vast)
+    assert_same(unlimited, ample)
+
+
 @given(trace=traces(max_requests=14), size=st.sampled_from([1, 2]), outputs=st.booleans())
 def test_lru_hits_never_fall_as_capacity_grows(trace: Trace, size: int, outputs: bool) -> None:
     """Holds for `hash` in serial replay wherever nobody is rejected and no block is recomputed twice:
