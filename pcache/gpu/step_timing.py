@@ -37,6 +37,8 @@ _HOST_MATTERS = 0.6
 """Share of a step's time on the GPU from which launching it may be what takes long."""
 _CYCLES_A_NS = 2.0
 """At least as many as any GPU's clock has; a pause must not be too short."""
+_PAUSE_OVER_LAUNCHES = 1.5
+"""How much longer a pause is than launching what is queued behind it, and one step more."""
 _ALONE_REPEATS = 2
 _ALONE_WITHIN_NS = 60_000_000
 
@@ -56,10 +58,18 @@ def time_step(steps: SyntheticRunner, shape: StepShape, *, alone: bool, held_out
     if rough_ns >= _LONG_NS:
         on_gpu = [rough_ns, *on_gpu]
     if steps.model.device.type == "cuda":
-        heavy, host_ns = is_heavy(shape), int(np.median(hosts))
-        if heavy or host_ns > _HOST_MATTERS * np.median(on_gpu):
-            rest_ns = 0 if not heavy else GPU_REST_NS if rough_ns < _LONG_NS else _LONG_REST_NS
-            on_gpu = _queued(steps, inputs, host_ns, rest_ns)
+        host_ns = float(np.median(hosts))
+        if is_heavy(shape):
+            rounds, rest_ns = _QUEUED_ROUNDS, GPU_REST_NS
+            if rough_ns >= _LONG_NS:
+                rounds, rest_ns = 1, _LONG_REST_NS
+            pause_ns = max(_PAUSE_OVER_LAUNCHES * 2 * host_ns, rest_ns)
+            on_gpu = _queued(steps, inputs, rounds=rounds, queued=1, pause_ns=pause_ns)
+        elif host_ns > _HOST_MATTERS * np.median(on_gpu):
+            pause_ns = _PAUSE_OVER_LAUNCHES * (_QUEUED + 1) * host_ns
+            on_gpu = _queued(
+                steps, inputs, rounds=_QUEUED_ROUNDS, queued=_QUEUED, pause_ns=pause_ns
+            )
     apart = (0, 0)
     if alone and rough_ns < _ALONE_WITHIN_NS:
         apart = _alone(steps, inputs)
@@ -103,14 +113,11 @@ def _note(step: Pending, tokens_at: list[int], on_gpu: list[int]) -> None:
 
 
 def _queued(
-    steps: SyntheticRunner, inputs: StepInputs, host_ns: int, rest_ns: int
+    steps: SyntheticRunner, inputs: StepInputs, *, rounds: int, queued: int, pause_ns: float
 ) -> Sequence[int]:
-    """On the GPU, of steps that were all launched before the first of them began; where the GPU has to
-    rest, only what comes right after the pause."""
+    """On the GPU, of `queued` steps a round that were all launched while it paused."""
     on_gpu = []
-    queued = 1 if rest_ns else _QUEUED
-    for _ in range(1 if rest_ns == _LONG_REST_NS else _QUEUED_ROUNDS):
-        pause_ns = max(1.5 * (queued + 1) * host_ns, rest_ns)
+    for _ in range(rounds):
         torch.cuda._sleep(int(pause_ns * _CYCLES_A_NS))
         pending = [steps.runner.launch(inputs) for _ in range(queued)]
         on_gpu += [step.wait().gpu_ns for step in pending]
