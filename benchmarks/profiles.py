@@ -1,6 +1,8 @@
 """How far the shipped profiles are off, on the very measurements they were made from.
 
-python -m benchmarks.profiles       # page, charts and tables in reports/profiles; no GPU
+    python -m benchmarks.profiles [OUT]
+
+needs no GPU: page, charts and tables are made from what the profiles hold.
 """
 
 from __future__ import annotations
@@ -22,54 +24,46 @@ from pcache.report.figures import profile_load, profile_steps
 from pcache.report.study import Section, StudyTable, render_study
 from pcache.report.units import difference_text, plural
 
-ROOT = Path(__file__).parents[1]
-
-
-def main(
-    out: Annotated[Path, typer.Argument(help="Directory of the page.")] = ROOT
-    / "reports"
-    / "profiles",
-) -> None:
-    """Write the page of all shipped profiles."""
-    profiles = [read_profile(PROFILES / f"{name}.json") for name in shipped_profiles()]
-    steps = {profile.name: step_errors(profile) for profile in profiles}
-    errors = _errors(profiles)
-    sections = [Section("All profiles", _ALL, table=_table(errors))]
-    sections += [_section(profile, steps[profile.name]) for profile in profiles]
-    page = render_study(
-        out,
-        f"Step times of {plural(len(profiles), 'shipped profile')}, and their errors",
-        facts=[Fact(profile.name, profile.device, _measured(profile)) for profile in profiles],
-        worlds={
-            "measured": "Every step ran on a real GPU and was timed, alone and in random order."
-        },
-        warnings=[],
-        sections=sections,
-        tables={
-            "errors": errors,
-            "steps": pd.concat([table.assign(profile=name) for name, table in steps.items()]),
-        },
-    )
-    print(f"report: {page}")
-
-
+RESULTS = Path(__file__).parents[1] / "reports" / "profiles"
+FURTHEST = 5
+"""Held-out steps of a profile that are shown one by one."""
 _ALL = (
     "Held-out steps were drawn before anything was measured, over the ranges of the grid, with ragged "
     "lengths as traffic has them. Above 0 the model says too long.",
     "Decode: one new token of each request. Short and long extend: several new tokens of each, in a "
     "CUDA graph or too many for one. Mixed: both in one step. Alone: a single step on an idle GPU, "
     "from its launch until its token is on the host.",
-    "Furthest off are mixed steps of 448 tokens, whose matrix products were slow, short extends of "
-    "many requests after long contexts, whose attention falls into uneven pieces, and with SmolLM2 "
-    "steps so short that the host decides.",
 )
 
 
-def step_errors(profile: Profile) -> pd.DataFrame:
-    """A row a measured step: what it was, measured and model's ms, error in %, and whether it was held
-    out of the fit."""
-    model = profile.cost().model
-    return pd.DataFrame([_step_error(point, model) for point in profile.points])
+def main(
+    out: Annotated[Path, typer.Argument(help="Directory of the page.")] = RESULTS,
+) -> None:
+    """Write the page of all shipped profiles."""
+    profiles = [read_profile(PROFILES / f"{name}.json") for name in shipped_profiles()]
+    models = [profile.cost().model for profile in profiles]
+    steps = [step_errors(profile, model) for profile, model in zip(profiles, models, strict=True)]
+    errors = _errors(profiles)
+    page = render_study(
+        out,
+        f"Step times of {plural(len(profiles), 'shipped profile')}, and their errors",
+        facts=[Fact(profile.name, profile.device, _measured(profile)) for profile in profiles],
+        worlds={"measured": "Every step ran on a real GPU and was timed by itself."},
+        warnings=[],
+        sections=[
+            Section("All profiles", _ALL, table=_table(errors)),
+            *map(_section, profiles, models, steps),
+        ],
+        tables={"errors": errors, "steps": pd.concat(steps)},
+    )
+    print(f"report: {page}")
+
+
+def step_errors(profile: Profile, model: CostModel) -> pd.DataFrame:
+    """A row a measured step: the profile's name, what was run, measured and model's ms, error in %,
+    and whether it was held out of the fit."""
+    steps = pd.DataFrame([_step_error(point, model) for point in profile.points])
+    return steps.assign(profile=profile.name)
 
 
 def _step_error(point: Point, model: CostModel) -> dict[str, object]:
@@ -86,25 +80,39 @@ def _step_error(point: Point, model: CostModel) -> dict[str, object]:
     }
 
 
-def _section(profile: Profile, steps: pd.DataFrame) -> Section:
+def _section(profile: Profile, model: CostModel, steps: pd.DataFrame) -> Section:
+    held_out = steps[steps["held_out"]]
     return Section(
         profile.name,
-        (f"{plural(len(steps), 'step')}, of which {int(steps['held_out'].sum())} held out.",),
+        (
+            f"{plural(len(steps), 'step')}, of which {len(held_out)} held out; below, those of them "
+            "that the model is furthest off.",
+        ),
         [
             partial(profile_steps.draw, steps, f"steps-{profile.name}"),
-            partial(
-                profile_load.draw, profile.sequences, profile.cost().model, f"load-{profile.name}"
-            ),
+            partial(profile_load.draw, profile.sequences, model, f"load-{profile.name}"),
         ],
+        _furthest(held_out),
     )
 
 
+def _furthest(steps: pd.DataFrame) -> StudyTable:
+    largest_first = steps["error"].abs().sort_values(ascending=False).index
+    rows = [
+        [
+            row.kind, f"{row.requests}", f"{row.new_tokens:,}", f"{row.context_tokens:,}",
+            f"{row.measured_ms:.2f}", f"{row.model_ms:.2f}", difference_text(row.error, "%"),
+        ]
+        for row in steps.loc[largest_first[:FURTHEST]].itertuples()
+    ]  # fmt: skip
+    headings = ["Step", "requests", "new tokens", "context tokens", "measured, ms", "model, ms",
+                "error"]  # fmt: skip
+    return StudyTable(headings, rows)
+
+
 def _measured(profile: Profile) -> str:
-    known = profile.measured
-    named = [
-        f"{key} {known[key]}" for key in ("torch", "triton", "commit", "date") if known.get(key)
-    ]
-    return ", ".join(named)
+    known = ("torch", "triton", "commit", "date")
+    return ", ".join(f"{key} {profile.measured[key]}" for key in known if key in profile.measured)
 
 
 def _errors(profiles: list[Profile]) -> pd.DataFrame:
@@ -128,14 +136,8 @@ def _table(errors: pd.DataFrame) -> StudyTable:
         ]
         for row in errors.itertuples()
     ]  # fmt: skip
-    headings = [
-        "Profile and held-out steps",
-        "points",
-        "mean error",
-        "p50 of its size",
-        "p90",
-        "worst",
-    ]
+    headings = ["Profile and held-out steps", "points", "mean error", "p50 of its size", "p90",
+                "worst"]  # fmt: skip
     return StudyTable(headings, rows)
 
 

@@ -125,19 +125,11 @@ def _summary(summary: pd.DataFrame) -> StudyTable:
         mark = "" if row["met"] == row["cells"] else "far"
         rows.append([
             row["target"], row["limit"], f"{row['cells']:.0f}", Cell(f"{row['met']:.0f}", mark),
-            f"{row['within']:.0f}", f"{row['median']:.2f} {unit}" if unit else MISSING,
+            f"{row['met_without_spread']:.0f}", f"{row['median']:.2f} {unit}" if unit else MISSING,
             difference_text(row["worst"], unit, 2) if unit else MISSING, str(row["worst_cell"]),
         ])  # fmt: skip
-    headings = [
-        "Target",
-        "limit",
-        "cells",
-        "met",
-        "without spread",
-        "median size",
-        "furthest",
-        "in",
-    ]
+    headings = ["Target", "limit", "cells", "met", "without spread", "median size", "furthest",
+                "in"]  # fmt: skip
     return StudyTable(headings, rows)
 
 

@@ -80,7 +80,7 @@ def test_the_summary_counts_cells_and_names_the_furthest(pair: Pair) -> None:
     assert tuple(table.loc["parity of decisions", ["cells", "met"]]) == (3, 2)
     assert tuple(table.loc["TTFT mean", ["cells", "met", "worst_cell"]]) == (2, 1, "far")
     alone = [row["number"] for row in near if abs(row["difference"]) <= LIMITS[row["number"]]]
-    assert table["within"].sum() == 2 + len(alone) < 2 + len(near)
+    assert table["met_without_spread"].sum() == 2 + len(alone) < 2 + len(near)
 
 
 def test_cells_keep_to_their_time_and_were_designed_with_the_shipped_profile() -> None:
