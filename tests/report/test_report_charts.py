@@ -13,6 +13,7 @@ import pytest
 from report_runs import HASH, LADDER, NONE, RADIX, Recipe, make_run
 
 from pcache.report.figures import PAIR_CHARTS, RUN_CHARTS, Chart
+from pcache.report.figures.hit_rate import label_place
 from pcache.report.pairs import find_pairs
 from pcache.report.runs import Run, load_runs
 from pcache.report.style import STYLE
@@ -133,3 +134,20 @@ def test_many_requests_become_densities(tmp_path: Path) -> None:
     for charts, beginning in ((few, "Each point is a request"), (many, "Darker cells hold more")):
         readings = {chart.name: chart.reading for chart in charts}
         assert readings["ttft_by_cached_share"].startswith(beginning)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "mark", "place"),
+    [
+        (0.2, 0.4, None, 0.3),
+        (0.2, 0.4, 0.9, 0.3),
+        (0.2, 0.4, 0.39, 0.3),
+        (0.88, 1.0, 0.92, 0.96),
+        (0.2, 0.4, 0.31, 0.255),
+        (0.2, 0.3, 0.25, None),
+    ],
+)
+def test_a_number_never_covers_the_ceiling(
+    left: float, right: float, mark: float | None, place: float | None
+) -> None:
+    assert label_place(left, right, mark) == (None if place is None else pytest.approx(place))

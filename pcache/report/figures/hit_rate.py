@@ -27,6 +27,8 @@ SEGMENTS: dict[str, tuple[str, str, str, str]] = {
 
 READABLE_FROM = 0.045
 """Segments narrower than this share carry no number."""
+HALF_LABEL = 0.03
+"""Half of what a number takes of the bar, and a gap."""
 
 
 def draw(runs: Sequence[Run]) -> Chart | None:
@@ -67,14 +69,25 @@ def _bar(axes: Any, row: int, run: Run) -> None:
             continue
         axes.barh(row, share, left=left, height=0.66, color=color, hatch=hatch,
                   edgecolor="white", linewidth=0.7)  # fmt: skip
-        if share >= READABLE_FROM and field != "hit_rate":
+        place = label_place(left, left + share, run.ceiling)
+        if share >= READABLE_FROM and field != "hit_rate" and place is not None:
             plain = {"facecolor": color, "edgecolor": "none", "pad": 1.2}
-            axes.text(left + share / 2, row, f"{100 * share:.0f} %", ha="center", va="center",
+            axes.text(place, row, f"{100 * share:.0f} %", ha="center", va="center",
                       color=ink, fontsize=8, bbox=plain, zorder=5)  # fmt: skip
         left += share
     if run.ceiling is not None:
         axes.plot([run.ceiling] * 2, [row - 0.43, row + 0.43], color="black", linewidth=2.2,
                   solid_capstyle="butt", zorder=4)  # fmt: skip
+
+
+def label_place(left: float, right: float, mark: float | None) -> float | None:
+    """Where the label of a segment goes: into its middle, or where it would cover the mark there, into
+    the middle of the wider part beside it; None if that is too narrow."""
+    middle = (left + right) / 2
+    if mark is None or not left < mark < right or abs(mark - middle) > HALF_LABEL:
+        return middle
+    begin, end = (left, mark) if mark - left > right - mark else (mark, right)
+    return (begin + end) / 2 if end - begin >= 2 * HALF_LABEL else None
 
 
 def _columns(axes: Any, shown: Sequence[Run], ceiling: bool) -> None:
