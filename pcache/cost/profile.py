@@ -27,6 +27,8 @@ from pcache.types import I8
 __all__ = ["EngineSizes", "Profile", "fitted", "read_profile", "write_profile"]
 
 FORMAT_VERSION = 1
+_MOST_SLOWDOWN, _LEAST_TAU_NS = 100, 1e6
+"""Beyond what a throttle can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,7 @@ def _profile(value: dict[str, Any]) -> Profile:
         given[name] = tuple(given[name])
     given["points"] = [Point.from_json(row) for row in given["points"]]
     given["loop"] = [LoopSample(**row) for row in given["loop"]]
-    given["throttle"] = tuple(_stage(stage) for stage in list(given["throttle"]))
+    given["throttle"] = tuple(map(_stage, given["throttle"]))
     given["sequences"] = [LoadSequence.from_json(row) for row in given["sequences"]]
     given["errors"] = [ErrorRow(**row) for row in given["errors"]]
     return Profile(**given)
@@ -209,10 +211,6 @@ def _stage(numbers: Sequence[float]) -> tuple[float, ...]:
     """One stage of the throttle; profiles from before it slowed memory as well lack that number."""
     slowdown, *others = (float(number) for number in numbers)
     return (slowdown, 0.0, *others) if len(others) == len(STAGE) - 2 else (slowdown, *others)
-
-
-_MOST_SLOWDOWN, _LEAST_TAU_NS = 100, 1e6
-"""Beyond what a throttle can be."""
 
 
 def _problem(profile: Profile) -> str | None:
