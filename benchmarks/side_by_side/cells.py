@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from pcache.trace import read_trace
 from pcache.trace.slice import slice_trace
-from pcache.types import Trace
+from pcache.types import I8, Trace
 
 __all__ = ["BLOCK_SIZE", "CELLS", "GPU_MODEL", "LARGEST_KV", "OPTIONS", "RESULTS", "Cell", "cell_trace",
-           "read_cells", "trace_path", "write_cells"]  # fmt: skip
+           "read_cells", "spread_ticks", "trace_path", "write_cells"]  # fmt: skip
 
 RESULTS = Path(__file__).parents[2] / "reports" / "side-by-side"
 CELLS = "cells.csv"
@@ -50,11 +51,13 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """The part of a trace that cells take the first requests of."""
+    """The part of a trace that cells take the first requests of. `ticks`: the trace's clock ticks
+    every few seconds, and the requests of a tick are taken to arrive evenly until the next one."""
 
     file: str
     start_s: float | None
     limit: int
+    ticks: bool = False
 
 
 EXCERPTS = {
@@ -63,7 +66,7 @@ EXCERPTS = {
     "few-shot": Excerpt("few-shot.jsonl.xz", None, 220),
     "rag": Excerpt("rag.jsonl.xz", None, 45),
     "tree": Excerpt("tree-of-thought.jsonl.xz", None, 150),
-    "mooncake": Excerpt("mooncake_conversation.jsonl.xz", 1800.0, 12),
+    "mooncake": Excerpt("mooncake_conversation.jsonl.xz", 2354.0, 16, ticks=True),
 }
 
 
@@ -85,7 +88,18 @@ def cell_trace(name: str, time_scale: float, requests: int | None = None) -> Tra
 @lru_cache(maxsize=len(EXCERPTS))
 def _excerpt(name: str) -> Trace:
     part = EXCERPTS[name]
-    return read_trace(trace_path(name), start_s=part.start_s, limit=part.limit)
+    trace = read_trace(trace_path(name), start_s=part.start_s, limit=part.limit)
+    return replace(trace, arrival_ns=spread_ticks(trace.arrival_ns)) if part.ticks else trace
+
+
+def spread_ticks(arrival_ns: I8) -> I8:
+    """Equal arrivals [requests], ascending, spread evenly until the next ones."""
+    ticks, first, counts = np.unique(arrival_ns, return_index=True, return_counts=True)
+    if len(ticks) < 2:
+        return arrival_ns
+    gaps = np.diff(ticks, append=2 * ticks[-1] - ticks[-2])
+    place = np.arange(len(arrival_ns)) - np.repeat(first, counts)
+    return arrival_ns + place * np.repeat(gaps, counts) // np.repeat(counts, counts)
 
 
 OPTIONS = {"block_size": BLOCK_SIZE, "slo_ttft": "1s"}

@@ -16,7 +16,7 @@ from benchmarks.jobs import Job, engine_settings, finished, measure_jobs
 from benchmarks.side_by_side import analyse as analysing
 from benchmarks.side_by_side import measure as measuring
 from benchmarks.side_by_side.causes import cause, phases
-from benchmarks.side_by_side.cells import Cell, read_cells, write_cells
+from benchmarks.side_by_side.cells import Cell, read_cells, spread_ticks, write_cells
 from benchmarks.side_by_side.design import FEWEST, LONGEST_S, covering_rows
 from benchmarks.side_by_side.frozen import doubt_of, freeze, read_frozen, write_frozen
 from benchmarks.side_by_side.targets import LIMITS, errors_of, summary_of
@@ -55,6 +55,12 @@ def test_every_pair_of_levels_is_covered_and_no_cell_is_twice() -> None:
     studied = [cell for cell in cells if cell.study == "cells"]
     configurations = {(c.trace, c.policy, c.kv_tokens, c.load) for c in studied}
     assert len(configurations) == len(studied)
+
+
+def test_requests_of_a_tick_arrive_evenly_until_the_next() -> None:
+    at = np.array([0, 0, 0, 30, 50, 50])
+    assert spread_ticks(at).tolist() == [0, 10, 20, 30, 50, 60]
+    assert spread_ticks(np.array([7, 7])).tolist() == [7, 7]
 
 
 def test_only_above_saturation_and_when_thrashing_the_repeats_widen_a_limit(pair: Pair) -> None:
