@@ -4,8 +4,8 @@ Written in Gluon, as Triton does not overlap the two products of one warp group 
 program keeps one multiprocessor and takes work items in turn, a round of items forward and the next
 one backward, so that each gets as many long ones. Its warps divide the labour:
 
-- one warp copies K and V into rings of NUM_STAGES tiles of shared memory, with the tensor memory
-  accelerator: a copy for each KV block and 64 elements of its head, whatever the block size;
+- two warps copy, one K and one V, into rings of NUM_STAGES tiles of shared memory, with the tensor
+  memory accelerator: a copy for each KV block and 64 elements of its head, whatever the block size;
 - two groups of four warps own 64 packed query rows each, and never wait for each other.
 
 A group walks the keys of an item backwards, masked tiles first. While the tensor cores compute
@@ -262,19 +262,30 @@ def _attend(group: gl.constexpr, q_smem, rings, q, out, plan, scale_log2,
 
 
 @gluon.jit
-def _copy_tile(desc, ring, bar, table_ptr, stage, n, hi, head, num_blocks,
-               HEAD_DIM: gl.constexpr, BLOCK_SIZE: gl.constexpr, BLOCK_N: gl.constexpr):  # fmt: skip
-    """Start the copies of positions n : n + BLOCK_N; blocks from `hi` on come as zeros."""
-    chunk: gl.constexpr = ring.shape[2]
-    chunks: gl.constexpr = BLOCK_N // chunk
+def _blocks_of_tile(table_ptr, n, hi, num_blocks, chunk: gl.constexpr,
+                    BLOCK_SIZE: gl.constexpr, BLOCK_N: gl.constexpr):  # fmt: skip
+    """The block of each `chunk` of positions n : n + BLOCK_N; beyond the cache from `hi` on."""
+    blocks = ()
+    for i in gl.static_range(BLOCK_N // chunk):
+        position = n + i * chunk
+        entry = table_ptr + position // BLOCK_SIZE
+        blocks = blocks + (gl.load(entry, mask=position < hi, other=num_blocks),)
+    return blocks
+
+
+@gluon.jit
+def _copy_tile(desc, ring, bar, blocks, stage, n, head, HEAD_DIM: gl.constexpr,
+               BLOCK_SIZE: gl.constexpr):  # fmt: skip
+    """Start the copies of positions n and up, which lie in `blocks`."""
+    chunks: gl.constexpr = len(blocks)
     panels: gl.constexpr = HEAD_DIM // _PANEL
     for i in gl.static_range(chunks):
-        position = n + i * chunk
-        block = gl.load(table_ptr + position // BLOCK_SIZE, mask=position < hi, other=num_blocks)
+        offset = (n + i * ring.shape[2]) % BLOCK_SIZE
         for panel in gl.static_range(panels):
             box = ring.index((stage * panels + panel) * chunks + i)
-            coordinates = [block, position % BLOCK_SIZE, head, panel * _PANEL]
-            tma.async_copy_global_to_shared(desc, coordinates, bar, box)
+            tma.async_copy_global_to_shared(
+                desc, [blocks[i], offset, head, panel * _PANEL], bar, box
+            )
 
 
 @gluon.jit
@@ -297,14 +308,12 @@ def _clear_from(ring, stage, first, HEAD_DIM: gl.constexpr, BLOCK_N: gl.constexp
 
 
 @gluon.jit
-def _load(k_desc, v_desc, rings, tail, table_ptr, stride_table_row, num_blocks, plan,
-          NUM_KV_HEADS: gl.constexpr, HEAD_DIM: gl.constexpr,
+def _load(desc, ring, full, empty, tail, table_ptr, stride_table_row, num_blocks, plan,
+          CLEARED: gl.constexpr, NUM_KV_HEADS: gl.constexpr, HEAD_DIM: gl.constexpr,
           BLOCK_SIZE: gl.constexpr, BLOCK_N: gl.constexpr, NUM_STAGES: gl.constexpr):  # fmt: skip
-    """The warp that fills the rings."""
+    """The warp that fills one of the rings; CLEARED: with zeros from `hi` on."""
     tile_bytes: gl.constexpr = BLOCK_N * HEAD_DIM * 2
-    k_ring, v_ring, bars = rings
     items_ptr, counts_ptr = plan
-    k_full, k_empty, v_full, v_empty = bars
     tile = 0
     num_tails = 0
     for round_ in range(_rounds(counts_ptr, NUM_KV_HEADS)):
@@ -314,25 +323,21 @@ def _load(k_desc, v_desc, rings, tail, table_ptr, stride_table_row, num_blocks, 
         row_ptr = table_ptr + gl.load(item_ptr + 5).to(gl.int64) * stride_table_row
         n = (hi - 1) // BLOCK_N * BLOCK_N
         for _ in range(_num_tiles(lo, hi, BLOCK_N)):
+            blocks = _blocks_of_tile(row_ptr, n, hi, num_blocks, ring.shape[2], BLOCK_SIZE, BLOCK_N)
             stage = tile % NUM_STAGES
-            free = (tile // NUM_STAGES & 1) ^ 1
-            mbarrier.wait(k_empty.index(stage), free)
-            mbarrier.expect(k_full.index(stage), tile_bytes)
-            _copy_tile(k_desc, k_ring, k_full.index(stage), row_ptr, stage, n, hi, head, num_blocks,
-                       HEAD_DIM, BLOCK_SIZE, BLOCK_N)  # fmt: skip
-            mbarrier.wait(v_empty.index(stage), free)
-            if n + BLOCK_N > hi and hi % BLOCK_SIZE != 0:
+            mbarrier.wait(empty.index(stage), (tile // NUM_STAGES & 1) ^ 1)
+            if CLEARED and n + BLOCK_N > hi and hi % BLOCK_SIZE != 0:
                 mbarrier.expect(tail, tile_bytes)
-                _copy_tile(v_desc, v_ring, tail, row_ptr, stage, n, hi, head, num_blocks,
-                           HEAD_DIM, BLOCK_SIZE, BLOCK_N)  # fmt: skip
+                _copy_tile(desc, ring, tail, blocks, stage, n, head, HEAD_DIM, BLOCK_SIZE)
                 mbarrier.wait(tail, num_tails & 1)
                 num_tails += 1
-                _clear_from(v_ring, stage, hi - n, HEAD_DIM, BLOCK_N)
-                mbarrier.arrive(v_full.index(stage), count=1)
+                _clear_from(ring, stage, hi - n, HEAD_DIM, BLOCK_N)
+                mbarrier.arrive(full.index(stage), count=1)
             else:
-                mbarrier.expect(v_full.index(stage), tile_bytes)
-                _copy_tile(v_desc, v_ring, v_full.index(stage), row_ptr, stage, n, hi, head,
-                           num_blocks, HEAD_DIM, BLOCK_SIZE, BLOCK_N)  # fmt: skip
+                mbarrier.expect(full.index(stage), tile_bytes)
+                _copy_tile(
+                    desc, ring, full.index(stage), blocks, stage, n, head, HEAD_DIM, BLOCK_SIZE
+                )
             tile += 1
             n -= BLOCK_N
 
@@ -372,10 +377,11 @@ def _hopper_kernel(k_desc, v_desc, q_ptr, out_ptr, table_ptr, items_ptr, counts_
                        GROUP, NUM_KV_HEADS, HEAD_DIM, BLOCK_N, NUM_STAGES)),
             (_attend, (1, q_smem.index(1), rings, q, out, plan, scale_log2,
                        GROUP, NUM_KV_HEADS, HEAD_DIM, BLOCK_N, NUM_STAGES)),
-            (_load, (k_desc, v_desc, rings, tail, table_ptr, stride_table_row, num_blocks, plan,
-                     NUM_KV_HEADS, HEAD_DIM, BLOCK_SIZE, BLOCK_N,
-                     NUM_STAGES)),
+            (_load, (k_desc, k_ring, bars[0], bars[1], tail, table_ptr, stride_table_row, num_blocks,
+                     plan, False, NUM_KV_HEADS, HEAD_DIM, BLOCK_SIZE, BLOCK_N, NUM_STAGES)),
+            (_load, (v_desc, v_ring, bars[2], bars[3], tail, table_ptr, stride_table_row, num_blocks,
+                     plan, True, NUM_KV_HEADS, HEAD_DIM, BLOCK_SIZE, BLOCK_N, NUM_STAGES)),
         ],
-        [4, 1],
-        [240, 24],
+        [4, 1, 1],
+        [240, 24, 24],
     )  # fmt: skip
