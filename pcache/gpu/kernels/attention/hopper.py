@@ -269,7 +269,8 @@ def _blocks_of_tile(table_ptr, n, hi, num_blocks, chunk: gl.constexpr,
     for i in gl.static_range(BLOCK_N // chunk):
         position = n + i * chunk
         entry = table_ptr + position // BLOCK_SIZE
-        blocks = blocks + (gl.load(entry, mask=position < hi, other=num_blocks),)
+        block = gl.load(entry, mask=position < hi, other=num_blocks)
+        blocks = blocks + (block,)  # type: ignore[assignment]
     return blocks
 
 
