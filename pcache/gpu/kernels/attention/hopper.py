@@ -262,31 +262,19 @@ def _attend(group: gl.constexpr, q_smem, rings, q, out, plan, scale_log2,
 
 
 @gluon.jit
-def _blocks_of_tile(table_ptr, n, hi, num_blocks, chunk: gl.constexpr,
-                    BLOCK_SIZE: gl.constexpr, BLOCK_N: gl.constexpr):  # fmt: skip
-    """The block of each `chunk` of positions n : n + BLOCK_N; beyond the cache from `hi` on."""
-    blocks = ()
-    for i in gl.static_range(BLOCK_N // chunk):
-        position = n + i * chunk
-        entry = table_ptr + position // BLOCK_SIZE
-        block = gl.load(entry, mask=position < hi, other=num_blocks)
-        blocks = blocks + (block,)  # type: ignore[assignment]
-    return blocks
-
-
-@gluon.jit
-def _copy_tile(desc, ring, bar, blocks, stage, n, head, HEAD_DIM: gl.constexpr,
-               BLOCK_SIZE: gl.constexpr):  # fmt: skip
-    """Start the copies of positions n and up, which lie in `blocks`."""
-    chunks: gl.constexpr = len(blocks)
+def _copy_tile(desc, ring, bar, table_ptr, stage, n, hi, head, num_blocks,
+               HEAD_DIM: gl.constexpr, BLOCK_SIZE: gl.constexpr, BLOCK_N: gl.constexpr):  # fmt: skip
+    """Start the copies of positions n : n + BLOCK_N; blocks from `hi` on come as zeros."""
+    chunk: gl.constexpr = ring.shape[2]
+    chunks: gl.constexpr = BLOCK_N // chunk
     panels: gl.constexpr = HEAD_DIM // _PANEL
     for i in gl.static_range(chunks):
-        offset = (n + i * ring.shape[2]) % BLOCK_SIZE
+        position = n + i * chunk
+        block = gl.load(table_ptr + position // BLOCK_SIZE, mask=position < hi, other=num_blocks)
         for panel in gl.static_range(panels):
             box = ring.index((stage * panels + panel) * chunks + i)
-            tma.async_copy_global_to_shared(
-                desc, [blocks[i], offset, head, panel * _PANEL], bar, box
-            )
+            coordinates = [block, position % BLOCK_SIZE, head, panel * _PANEL]
+            tma.async_copy_global_to_shared(desc, coordinates, bar, box)
 
 
 @gluon.jit
@@ -324,21 +312,20 @@ def _load(desc, ring, full, empty, tail, table_ptr, stride_table_row, num_blocks
         row_ptr = table_ptr + gl.load(item_ptr + 5).to(gl.int64) * stride_table_row
         n = (hi - 1) // BLOCK_N * BLOCK_N
         for _ in range(_num_tiles(lo, hi, BLOCK_N)):
-            blocks = _blocks_of_tile(row_ptr, n, hi, num_blocks, ring.shape[2], BLOCK_SIZE, BLOCK_N)
             stage = tile % NUM_STAGES
             mbarrier.wait(empty.index(stage), (tile // NUM_STAGES & 1) ^ 1)
             if CLEARED and n + BLOCK_N > hi and hi % BLOCK_SIZE != 0:
                 mbarrier.expect(tail, tile_bytes)
-                _copy_tile(desc, ring, tail, blocks, stage, n, head, HEAD_DIM, BLOCK_SIZE)
+                _copy_tile(desc, ring, tail, row_ptr, stage, n, hi, head, num_blocks,
+                           HEAD_DIM, BLOCK_SIZE, BLOCK_N)  # fmt: skip
                 mbarrier.wait(tail, num_tails & 1)
                 num_tails += 1
                 _clear_from(ring, stage, hi - n, HEAD_DIM, BLOCK_N)
                 mbarrier.arrive(full.index(stage), count=1)
             else:
                 mbarrier.expect(full.index(stage), tile_bytes)
-                _copy_tile(
-                    desc, ring, full.index(stage), blocks, stage, n, head, HEAD_DIM, BLOCK_SIZE
-                )
+                _copy_tile(desc, ring, full.index(stage), row_ptr, stage, n, hi, head,
+                           num_blocks, HEAD_DIM, BLOCK_SIZE, BLOCK_N)  # fmt: skip
             tile += 1
             n -= BLOCK_N
 
