@@ -20,14 +20,15 @@ CONTEXT = (30_011.0, 45_000.0, 130_000.0, 5_000_000.0)
 LINEAR = tuple(2_000_000.0 + 7000 * size for size in KNOTS)
 TERMS_NS = {
     "eager": 90_001, "head": 150_003, "sample": 1001, "extends": 40_007, "extend": 3001,
-    "extend_context": 151, "tile_context": 417, "decode": 2003, "shared_context": 61,
+    "extend_context": 151, "tile_context": 417, "split_extends": 30_011, "decode": 2003,
+    "split_decodes": 20_011, "shared_context": 61,
 }  # fmt: skip
 HOST_NS = {
     "plan": 110_007, "plan_request": 2003, "plan_token": 31, "submit": 90_001, "start": 60_011,
-    "graph": 250_013, "graph_request": 3001, "eager": 2_600_003, "eager_request": 7001,
-    "commit": 120_011, "commit_request": 1009, "synchronous": 0,
+    "start_eager": 800_021, "graph": 250_013, "graph_request": 3001, "eager": 2_600_003,
+    "eager_request": 7001, "commit": 120_011, "commit_request": 1009, "synchronous": 0,
 }  # fmt: skip
-THROTTLE = ((0.4, 0.1, 0.2, 3e6), (0.7, 0.3, 0.5, 40e6))
+THROTTLE = ((0.4, 0.1, 0.2, 3e6, 0.1), (0.7, 0.3, 0.5, 40e6, 0.2))
 
 
 def made_up_profile(**changes: object) -> Profile:

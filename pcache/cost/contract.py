@@ -38,7 +38,7 @@ class CostModel(NamedTuple):
     context: F8 = np.zeros((0, 2))
     sizes: I8 = np.zeros((4, 0), np.int64)
     host: F8 = np.zeros(0)
-    throttle: F8 = np.zeros((0, 4))
+    throttle: F8 = np.zeros((0, 5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +56,17 @@ def step_record() -> Records:
     of logits), `pairs` of a new token and one it attends to (S·P + S(S+1)/2 for S after P cached),
     `context_tokens` (KV read by attention); of the requests with more than one new token alone
     `num_extends`, `extend_tokens`, `extend_context` and `tile_context`, the context of each tile of
-    32 new tokens (T·P + 32·T(T+1)/2 for T tiles after P cached); and `shared_context`, KV tokens
-    read from blocks that another request of the step reads too. Instants, by `timing.run_step`:
+    32 new tokens (T·P + 32·T(T+1)/2 for T tiles after P cached); `longest_extend` and
+    `longest_decode`, the longest context of either; and `shared_context`, KV tokens read from blocks
+    that another request of the step reads too. Instants, by `timing.run_step`:
     `launched_at_ns` (on the host), `starts_at_ns`, `ends_at_ns` (on the GPU), `host_free_at_ns`. And
     what one step leaves to the next: `recent_load` and `lasting_load` of the GPU (`cost.throttle`),
     for which one record has to describe all steps of a run in turn.
     """
     sums = (
         "prefill_tokens", "decode_tokens", "num_requests", "samples", "pairs", "context_tokens",
-        "num_extends", "extend_tokens", "extend_context", "tile_context", "shared_context",
+        "num_extends", "extend_tokens", "extend_context", "tile_context", "longest_extend",
+        "longest_decode", "shared_context",
     )  # fmt: skip
     instants = ("launched_at_ns", "starts_at_ns", "ends_at_ns", "host_free_at_ns")
     loads = dict.fromkeys(("recent_load", "lasting_load"), np.float64)
@@ -78,6 +80,7 @@ def clear_sums(step: Records) -> None:
     at.prefill_tokens = at.decode_tokens = at.num_requests = at.samples = 0
     at.pairs = at.context_tokens = at.shared_context = 0
     at.num_extends = at.extend_tokens = at.extend_context = at.tile_context = 0
+    at.longest_extend = at.longest_decode = 0
 
 
 @hot
@@ -98,3 +101,6 @@ def describe_request(step: Records, start: int, count: int, samples: int, decode
         at.extend_context += start + count
         tiles = (count + _TILE_TOKENS - 1) // _TILE_TOKENS
         at.tile_context += tiles * start + _TILE_TOKENS * (tiles * (tiles + 1) // 2)
+        at.longest_extend = max(at.longest_extend, start + count)
+    else:
+        at.longest_decode = max(at.longest_decode, start + count)

@@ -17,7 +17,7 @@ from pcache.cost.contract import CostModel
 from pcache.cost.fit_throttle import fit_throttle
 from pcache.cost.nnls import nonnegative_least_squares
 from pcache.cost.points import CLASSES, LoadSequence, LoopSample, Point, StepShape
-from pcache.cost.profiled import TERMS, compute_ns, profiled_ns
+from pcache.cost.profiled import TERMS, compute_ns, profiled_ns, runs_in_graph
 from pcache.cost.throttle import throttled_ns
 from pcache.cost.timing import HOST, run_step
 from pcache.types import F8, I8
@@ -29,6 +29,8 @@ ALONE = "alone"
 _REFITS = 3
 """Rounds of throttle and times at full clock, each fitted given the other; the third changes little."""
 _INVERTING_ROUNDS = 6
+_LAUNCHES_AHEAD = 0.8
+"""Share of a step's time on the GPU: while launching takes no longer, the GPU waits only at first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +138,22 @@ def fit_host(
         host |= {"eager": max(0.0, around), "eager_request": 0.0}
     alone = [point for point in points if point.alone_ns and not point.held_out]
     if alone and not synchronous:
-        graphed = [p for p in alone if p.shape.kind(steps) != "long extend"]
+        graphs = [runs_in_graph(steps, p.shape.sums()) for p in alone]
+        late = [p.alone_gpu_ns - p.gpu_ns for p in alone]
+        slow = [p.host_ns < _LAUNCHES_AHEAD * p.gpu_ns for p in alone]
         host["submit"] = float(np.median([p.alone_ns - p.alone_gpu_ns for p in alone]))
-        late = [p.alone_gpu_ns - p.gpu_ns for p in graphed]
-        host["start"] = max(0.0, float(np.median(late))) if late else 0.0
+        of_graphs = [ns for ns, graph in zip(late, graphs, strict=True) if graph]
+        host["start"] = host["start_eager"] = _median_of(of_graphs)
+        of_others = [
+            ns for ns, graph, ok in zip(late, graphs, slow, strict=True) if ok and not graph
+        ]
+        if of_others:
+            host["start_eager"] = _median_of(of_others)
     return steps._replace(host=np.array([host[name] for name in HOST]))
+
+
+def _median_of(late_ns: list[int]) -> float:
+    return max(0.0, float(np.median(late_ns))) if late_ns else 0.0
 
 
 def _fit_terms(

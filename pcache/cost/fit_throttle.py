@@ -1,11 +1,14 @@
 """The throttle of a GPU from sequences of steps: how much longer the same step takes after which load.
 
 A sequence repeats a few shapes, each of which takes a time of its own at full clock; what is fitted is
-how the measured times rise over it. Time constants and thresholds are searched over a grid. With both
-fixed, a step that took m, of a shape k that takes F_k at full clock, after loads that multiply the
-four slowdowns by e, should have m = F_k·(1 + slowdowns·e), which is linear in 1/F_k and the slowdowns:
+how the measured times rise over it. Time constants, thresholds and the draw of waiting for memory are
+searched over a grid. With these fixed, a step that took m, of a shape k that takes F_k at full clock,
+after loads that multiply the four slowdowns by e, should have m = F_k·(1 + slowdowns·e), which is
+linear in 1/F_k and the slowdowns:
 
     m/F_k - slowdowns·e = 1
+
+A step counts as much as it took, or many decodes would outweigh the few steps that are slowed most.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from pcache.cost.contract import CostModel
 from pcache.cost.nnls import nonnegative_least_squares
 from pcache.cost.points import LoadSequence, StepShape
 from pcache.cost.profiled import compute_ns, profiled_ns
-from pcache.cost.throttle import STAGE, mean_excess, next_load, throttled_ns
+from pcache.cost.throttle import STAGE, mean_excess, next_load, power_of, throttled_ns
 from pcache.jit import hot
 from pcache.types import F8, I8
 
@@ -29,6 +32,9 @@ __all__ = ["fit_throttle", "predicted_ns"]
 _TAUS_NS = ((20e6, 30e6, 45e6, 60e6, 90e6, 130e6), (0.4e9, 0.7e9, 1e9))
 _THRESHOLDS = ((0.0, 0.15, 0.3, 0.4, 0.5, 0.6, 0.7), (0.3, 0.4, 0.5, 0.6, 0.7, 0.8))
 """No more than a sequence of some seconds reaches: beyond what was seen, a slope is only noise."""
+
+_DRAWS = (0.0, 0.15, 0.3, 0.45)
+"""Below any threshold that fits, for decodes alone keep a GPU at its clock."""
 
 _MOSTLY_MEMORY = 0.3
 """Without a shape of a smaller compute share the two slowdowns of a stage cannot be told apart."""
@@ -49,18 +55,21 @@ def predicted_ns(sequence: LoadSequence, model: CostModel) -> F8:
 
 
 def fit_throttle(sequences: Sequence[LoadSequence], model: CostModel) -> F8:
-    """Both stages, [2, 4] as `throttle.STAGE`. `model` says how much of each step is computing."""
+    """Both stages, [2, 5] as `throttle.STAGE`. `model` says how much of each step is computing."""
     steps = _flat(sequences, model)
-    stages = [
-        [(tau, at, _excesses(steps, tau, at)) for tau, at in product(taus, thresholds)]
-        for taus, thresholds in zip(_TAUS_NS, _THRESHOLDS, strict=True)
-    ]
     best, least = np.zeros((2, len(STAGE))), np.inf
-    for (tau, at, recent), (long_tau, long_at, lasting) in product(*stages):
-        slowdowns, loss = _slowdowns(np.hstack([recent, lasting]), steps)
-        if loss < least:
-            least = loss
-            best = np.array([(*slowdowns[:2], at, tau), (*slowdowns[2:], long_at, long_tau)])
+    for draw in _DRAWS if _tells_memory(steps) else _DRAWS[:1]:
+        stages = [
+            [(tau, at, _excesses(steps, tau, at, draw)) for tau, at in product(taus, thresholds)]
+            for taus, thresholds in zip(_TAUS_NS, _THRESHOLDS, strict=True)
+        ]
+        for (tau, at, recent), (long_tau, long_at, lasting) in product(*stages):
+            slowdowns, loss = _slowdowns(np.hstack([recent, lasting]), steps)
+            if loss < least:
+                least = loss
+                best = np.array([
+                    (*slowdowns[:2], at, tau, draw), (*slowdowns[2:], long_at, long_tau, draw),
+                ])  # fmt: skip
     return best
 
 
@@ -94,29 +103,34 @@ def _full_clock_and_share(model: CostModel, shape: StepShape) -> tuple[float, fl
     return full_clock, min(1.0, compute_ns(model, step) / full_clock)
 
 
-def _excesses(steps: _Steps, tau: float, threshold: float) -> F8:
+def _tells_memory(steps: _Steps) -> bool:
+    return bool(steps.lines[:, _SHARE].min() < _MOSTLY_MEMORY)
+
+
+def _excesses(steps: _Steps, tau: float, threshold: float, draw: float) -> F8:
     """What each slowdown of a stage is multiplied with, [steps, 2]."""
     found, share = np.empty(len(steps.lines)), steps.lines[:, _SHARE]
-    _note_excesses(steps.lines, tau, threshold, found)
-    rest = 1 - share if share.min() < _MOSTLY_MEMORY else np.zeros(len(share))
+    _note_excesses(steps.lines, tau, threshold, draw, found)
+    rest = 1 - share if _tells_memory(steps) else np.zeros(len(share))
     return found[:, None] * np.column_stack([share, rest])
 
 
 @hot
-def _note_excesses(lines: F8, tau: float, threshold: float, found: F8) -> None:
+def _note_excesses(lines: F8, tau: float, threshold: float, draw: float, found: F8) -> None:
     load = 0.0
     for i in range(len(lines)):
-        share = lines[i, _SHARE]
+        power = power_of(lines[i, _SHARE], draw)
         load = 0.0 if lines[i, _BEGINS] > 0 else next_load(load, 0.0, lines[i, _IDLE] / tau)
-        found[i] = mean_excess(load, share, lines[i, _FULL_CLOCK] / tau, threshold)
-        load = next_load(load, share, lines[i, _MEASURED] / tau)
+        found[i] = mean_excess(load, power, lines[i, _FULL_CLOCK] / tau, threshold)
+        load = next_load(load, power, lines[i, _MEASURED] / tau)
 
 
 def _slowdowns(slowed: F8, steps: _Steps) -> tuple[F8, float]:
     """Two slowdowns a stage, and the sum of squared relative errors that is left."""
     measured = steps.lines[:, _MEASURED]
+    weight = np.sqrt(measured / measured.mean())
     of_shape = np.eye(steps.kinds.max() + 1)[steps.kinds] * measured[:, None]
-    found = nonnegative_least_squares(np.hstack([of_shape, -slowed]), np.ones(len(measured)))
-    inverse, slowdowns = np.split(found, [of_shape.shape[1]])
-    off = 1 - (1 + slowed @ slowdowns) / (inverse[steps.kinds] * measured)
+    columns = np.hstack([of_shape, -slowed]) * weight[:, None]
+    inverse, slowdowns = np.split(nonnegative_least_squares(columns, weight), [of_shape.shape[1]])
+    off = weight * (1 - (1 + slowed @ slowdowns) / (inverse[steps.kinds] * measured))
     return slowdowns, float(off @ off)

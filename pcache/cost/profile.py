@@ -188,7 +188,7 @@ def read_profile(path: Path) -> Profile:
 
 
 def _profile(value: dict[str, Any]) -> Profile:
-    later = {"throttle": (), "sequences": ()}  # profiles from before there was a throttle lack them
+    later = {"throttle": (), "sequences": ()}  # what profiles lack that are older than it
     given: dict[str, Any] = {field.name: (later | value)[field.name] for field in fields(Profile)}
     scaling = tuple((name, at) for name, at in given["shape"]["rope_scaling"])
     sizes: dict[str, Any] = {
@@ -202,15 +202,18 @@ def _profile(value: dict[str, Any]) -> Profile:
     given["points"] = [Point.from_json(row) for row in given["points"]]
     given["loop"] = [LoopSample(**row) for row in given["loop"]]
     given["throttle"] = tuple(map(_stage, given["throttle"]))
+    if given["terms"] and given["host"]:
+        given["terms"] = {"split_extends": 0.0, "split_decodes": 0.0} | given["terms"]
+        given["host"] = {"start_eager": given["host"].get("start")} | given["host"]
     given["sequences"] = [LoadSequence.from_json(row) for row in given["sequences"]]
     given["errors"] = [ErrorRow(**row) for row in given["errors"]]
     return Profile(**given)
 
 
 def _stage(numbers: Sequence[float]) -> tuple[float, ...]:
-    """One stage of the throttle; profiles from before it slowed memory as well lack that number."""
-    slowdown, *others = (float(number) for number in numbers)
-    return (slowdown, 0.0, *others) if len(others) == len(STAGE) - 2 else (slowdown, *others)
+    """One stage of the throttle; in older profiles waiting for memory draws nothing."""
+    stage = tuple(map(float, numbers))
+    return (*stage, 0.0) if len(stage) == len(STAGE) - 1 else stage
 
 
 def _problem(profile: Profile) -> str | None:
@@ -232,9 +235,9 @@ def _problem(profile: Profile) -> str | None:
             return f"{name} does not ascend"
     if profile.throttle and [len(stage) for stage in profile.throttle] != [len(STAGE)] * 2:
         return f"throttle is not two stages of {', '.join(STAGE)}"
-    for compute, memory, threshold, tau_ns in profile.throttle:
+    for compute, memory, threshold, tau_ns, draw in profile.throttle:
         if not (0 <= compute < _MOST_SLOWDOWN and 0 <= memory < _MOST_SLOWDOWN):
             return f"a slowdown in the throttle that is not from 0 to {_MOST_SLOWDOWN}"
-        if not (0 <= threshold <= 1 and _LEAST_TAU_NS <= tau_ns < np.inf):
-            return "a threshold in the throttle outside 0 to 1, or a tau_ns below 1 ms"
+        if not (0 <= threshold <= 1 and 0 <= draw <= 1 and _LEAST_TAU_NS <= tau_ns < np.inf):
+            return "a threshold or draw in the throttle outside 0 to 1, or a tau_ns below 1 ms"
     return None

@@ -32,13 +32,16 @@ __all__ = [
 ]
 
 TERMS = (
-    "eager", "head", "sample", "extends", "extend", "extend_context", "tile_context", "decode",
-    "shared_context",
+    "eager", "head", "sample", "extends", "extend", "extend_context", "tile_context",
+    "split_extends", "decode", "split_decodes", "shared_context",
 )  # fmt: skip
 (
-    _EAGER, _HEAD, _SAMPLE, _EXTENDS, _EXTEND, _EXTEND_CONTEXT, _TILE_CONTEXT, _DECODE,
-    _SHARED_CONTEXT,
+    _EAGER, _HEAD, _SAMPLE, _EXTENDS, _EXTEND, _EXTEND_CONTEXT, _TILE_CONTEXT, _SPLIT_EXTENDS,
+    _DECODE, _SPLIT_DECODES, _SHARED_CONTEXT,
 ) = range(len(TERMS))  # fmt: skip
+
+SPLIT_CONTEXT = 128
+"""Attention may split what reads a longer context, and then joins the parts."""
 
 PADDING = 16
 """Steps outside graphs are padded to multiples of this, or of more."""
@@ -132,11 +135,15 @@ def profiled_ns(model: CostModel, step: Records) -> float:
         duration += terms[_EXTENDS] + terms[_EXTEND] * extends
         duration += terms[_EXTEND_CONTEXT] * sums.extend_context
         duration += terms[_TILE_CONTEXT] * sums.tile_context
+        if sums.longest_extend > SPLIT_CONTEXT:
+            duration += terms[_SPLIT_EXTENDS]
     if decodes > 0:
         context = sums.context_tokens - sums.extend_context
         shared = min(sums.shared_context, context)
         duration += terms[_DECODE] * decodes + _interpolated(model.context, context - shared)
         duration += terms[_SHARED_CONTEXT] * shared
+        if sums.longest_decode > SPLIT_CONTEXT:
+            duration += terms[_SPLIT_DECODES]
     return duration
 
 

@@ -1,17 +1,19 @@
 """A GPU at its power limit lowers its clock, and its steps take longer.
 
-What a step draws beyond decoding is its compute share: how much of its time the tensor cores are busy,
-`profiled.compute_ns` over its duration. Power is limited on average over a while, so a stage of the
-limit looks at a load, the mean of the share that forgets within `tau_ns`,
+A step draws power by its compute share, how much of its time the tensor cores are busy
+(`profiled.compute_ns` over its duration): 1 while they are, `draw` in the rest of its time, when it
+waits for memory, and 0 when the GPU idles. Power is limited on average over a while, so a stage of the
+limit looks at a load, the mean of the power that forgets within `tau_ns`,
 
-    load' = (share - load) / tau
+    load' = (power - load) / tau,  power = share + draw · (1 - share)
 
 and of what the load exceeds `threshold` by, on average over the step,
 
     duration = full clock · (1 + excess · (compute_slowdown · share + memory_slowdown · (1 - share)))
 
 There are two stages, which add up, for a limit within tens of milliseconds and one within about a
-second. Decodes draw little and let the GPU recover, as idling does.
+second. Decodes let the GPU recover, though less than idling does: after many of them a prefill slows
+down earlier than after a rest.
 """
 
 from __future__ import annotations
@@ -22,37 +24,44 @@ from pcache.cost.contract import CostModel
 from pcache.jit import hot
 from pcache.types import F8, Records
 
-__all__ = ["STAGE", "mean_excess", "next_load", "rest", "throttled_ns"]
+__all__ = ["STAGE", "mean_excess", "next_load", "power_of", "rest", "throttled_ns"]
 
-STAGE = ("compute_slowdown", "memory_slowdown", "threshold", "tau_ns")
-_COMPUTE, _MEMORY, _THRESHOLD, _TAU = range(len(STAGE))
-
-
-@hot
-def next_load(load: float, share: float, elapsed: float) -> float:
-    """The load after `elapsed`, in units of tau, under a constant share."""
-    return share + (load - share) * math.exp(-elapsed)
+STAGE = ("compute_slowdown", "memory_slowdown", "threshold", "tau_ns", "draw")
+_COMPUTE, _MEMORY, _THRESHOLD, _TAU, _DRAW = range(len(STAGE))
 
 
 @hot
-def mean_excess(load: float, share: float, elapsed: float, threshold: float) -> float:
+def next_load(load: float, power: float, elapsed: float) -> float:
+    """The load after `elapsed`, in units of tau, under a constant power."""
+    return power + (load - power) * math.exp(-elapsed)
+
+
+@hot
+def mean_excess(load: float, power: float, elapsed: float, threshold: float) -> float:
     """Mean over `elapsed`, in units of tau, of what the load exceeds the threshold by."""
     if elapsed <= 0:
         return max(0.0, load - threshold)
-    first, last = load - threshold, next_load(load, share, elapsed) - threshold
+    first, last = load - threshold, next_load(load, power, elapsed) - threshold
     if first <= 0 and last <= 0:
         return 0.0
     begins, ends = 0.0, elapsed
-    if (first < 0 or last < 0) and share != threshold:  # it crosses the threshold on the way
-        crossing = math.log((load - share) / (threshold - share))
+    if (first < 0 or last < 0) and power != threshold:  # it crosses the threshold on the way
+        crossing = math.log((load - power) / (threshold - power))
         begins, ends = (crossing, elapsed) if first < 0 else (0.0, crossing)
-    decayed = (load - share) * (math.exp(-begins) - math.exp(-ends))
-    return ((share - threshold) * (ends - begins) + decayed) / elapsed
+    decayed = (load - power) * (math.exp(-begins) - math.exp(-ends))
+    return ((power - threshold) * (ends - begins) + decayed) / elapsed
+
+
+@hot
+def power_of(share: float, draw: float) -> float:
+    """What a step of this compute share draws."""
+    return share + draw * (1 - share)
 
 
 @hot
 def _slowed(stage: F8, load: float, share: float, cool_ns: float) -> float:
-    excess = mean_excess(load, share, cool_ns / stage[_TAU], stage[_THRESHOLD])
+    power = power_of(share, stage[_DRAW])
+    excess = mean_excess(load, power, cool_ns / stage[_TAU], stage[_THRESHOLD])
     return excess * (stage[_COMPUTE] * share + stage[_MEMORY] * (1 - share)) * cool_ns
 
 
@@ -78,6 +87,8 @@ def throttled_ns(
     share, recent, lasting = min(1.0, compute_ns / cool_ns), at.recent_load, at.lasting_load
     duration = cool_ns + _slowed(stages[0], recent, share, cool_ns)
     duration += _slowed(stages[1], lasting, share, cool_ns)
-    at.recent_load = next_load(recent, share, duration / stages[0, _TAU])
-    at.lasting_load = next_load(lasting, share, duration / stages[1, _TAU])
+    power = power_of(share, stages[0, _DRAW])
+    at.recent_load = next_load(recent, power, duration / stages[0, _TAU])
+    power = power_of(share, stages[1, _DRAW])
+    at.lasting_load = next_load(lasting, power, duration / stages[1, _TAU])
     return duration

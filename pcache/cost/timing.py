@@ -7,10 +7,10 @@ the engine's one host thread does around a step, and so whether the GPU waits fo
     LAUNCH  graph + graph_request·requests, or eager + eager_request·requests
     COMMIT  commit + commit_request·requests
 
-The GPU hears of a step `submit` after its launch, and if idle begins `start` later. A graph is
-submitted as a whole; an eager step cannot end before its launch has, and where that takes longer the
-GPU idles for the rest. A synchronous device (a CPU) computes while the host launches. How long it runs
-depends on what ran before (`cost.throttle`).
+The GPU hears of a step `submit` after its launch, and if idle begins `start` later, or `start_eager` if
+it is no graph. A graph is submitted as a whole; an eager step cannot end before its launch has, and
+where that takes longer the GPU idles for the rest. A synchronous device (a CPU) computes while the host
+launches. How long it runs depends on what ran before (`cost.throttle`).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from pcache.types import Records
 __all__ = ["HOST", "commit_ns", "run_step"]
 
 HOST = (
-    "plan", "plan_request", "plan_token", "submit", "start", "graph", "graph_request", "eager",
-    "eager_request", "commit", "commit_request", "synchronous",
+    "plan", "plan_request", "plan_token", "submit", "start", "start_eager", "graph",
+    "graph_request", "eager", "eager_request", "commit", "commit_request", "synchronous",
 )  # fmt: skip
 (
-    _PLAN, _PLAN_REQUEST, _PLAN_TOKEN, _SUBMIT, _START, _GRAPH, _GRAPH_REQUEST, _EAGER,
-    _EAGER_REQUEST, _COMMIT, _COMMIT_REQUEST, _SYNCHRONOUS,
+    _PLAN, _PLAN_REQUEST, _PLAN_TOKEN, _SUBMIT, _START, _START_EAGER, _GRAPH, _GRAPH_REQUEST,
+    _EAGER, _EAGER_REQUEST, _COMMIT, _COMMIT_REQUEST, _SYNCHRONOUS,
 ) = range(len(HOST))  # fmt: skip
 
 
@@ -47,14 +47,14 @@ def run_step(model: CostModel, step: Records, planned_at_ns: int, gpu_free_at_ns
     host = model.host
     tokens = at.prefill_tokens + at.decode_tokens
     planning = host[_PLAN] + host[_PLAN_REQUEST] * at.num_requests + host[_PLAN_TOKEN] * tokens
-    launching = host[_EAGER] + host[_EAGER_REQUEST] * at.num_requests
+    start, launching = host[_START_EAGER], host[_EAGER] + host[_EAGER_REQUEST] * at.num_requests
     graph = runs_in_graph(model, step)
     if graph:
-        launching = host[_GRAPH] + host[_GRAPH_REQUEST] * at.num_requests
+        start, launching = host[_START], host[_GRAPH] + host[_GRAPH_REQUEST] * at.num_requests
     launched_at = planned_at_ns + planning
     submitted_at = launched_at + host[_SUBMIT]
     starts_at = max(submitted_at, float(gpu_free_at_ns))
-    begins_at = max(starts_at, submitted_at + host[_START])
+    begins_at = max(starts_at, submitted_at + start)
     idle = begins_at - gpu_free_at_ns
     cool = profiled_ns(model, step)
     ends_at = begins_at + throttled_ns(model, step, cool, compute_ns(model, step), idle)

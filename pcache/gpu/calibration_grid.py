@@ -1,8 +1,9 @@
 """Which steps a calibration measures: a designed grid to fit, and drawn ones to test the fit on.
 
 The grid covers every CUDA graph with little context, attention over growing contexts on top of some
-of them, large extends, and both together. The steps held out are drawn over the same ranges with
-ragged lengths, as traffic has them; they are fixed before anything is measured.
+of them, large extends, and both together. Contexts are drawn between powers of two: attention is cut
+into whole tiles and chunks, and one context by itself may be a lucky one. The steps held out are drawn
+over the same ranges with ragged lengths, as traffic has them. All is fixed before anything is measured.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ from pcache.cost.profiled import PADDING, eager_sizes, linear_rows
 
 __all__ = ["Limits", "context_sizes", "designed_steps", "drawn_steps", "linear_sizes"]
 
-_CONTEXT_SIZES = (0, 2048, 8192, 32768, 131072, 524288)
+_CONTEXT_SIZES = (0, 512, 2048, 8192, 32768, 131072, 524288)
 
-_SHORT, _USUAL = 32, ((640, 4), (1500, 16))
-"""Context of decodes that are not to cost anything by their context, and contexts as chats have them,
-with how many decodes."""
+_SHORT, _USUAL = 32, (((400, 900), 4), ((900, 2600), 16))
+"""Context of decodes that are not to cost anything by their context, and contexts as chats have them
+(from, to), with how many decodes."""
+_CONTEXTS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 60000)
+"""Between two of them one context is drawn."""
+_DRAWN_WITH = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +82,10 @@ def _eager_sizes(limits: Limits) -> list[int]:
 
 def designed_steps(limits: Limits) -> list[StepShape]:
     """The grid, without what the limits rule out."""
+    rng = np.random.default_rng(_DRAWN_WITH)
     parts = (
-        _graphs(limits), _decodes(), _shared_decodes(), _short_extends(), _long_extends(limits),
-        _mixed(),
+        _graphs(limits, rng), _decodes(rng, limits), _shared_decodes(), _short_extends(rng),
+        _long_extends(limits), _mixed(),
     )  # fmt: skip
     shapes = dict.fromkeys(shape for part in parts for shape in part if limits.allow(shape))
     return list(shapes)
@@ -92,22 +97,25 @@ def _step(
     return StepShape(tuple(request for request in requests if request[2]), samples, shared_tokens)
 
 
-def _graphs(limits: Limits) -> Iterator[StepShape]:
+def _graphs(limits: Limits, rng: np.random.Generator) -> Iterator[StepShape]:
     """Every graph, filled; those of extends with few decodes also as they are most often used, partly
     filled and with some context."""
     for size in limits.sizes.decodes:
         yield _step((_SHORT, 1, size))
     for tokens, beside in product(limits.sizes.extend_tokens, limits.sizes.mixed_decodes):
         yield _step((0, tokens, 1), (_SHORT, 1, min(beside, limits.max_rows - 1)))
-    for tokens, (context, beside) in product(limits.sizes.extend_tokens, _USUAL):
-        yield _step((context, tokens - tokens // 8, 1), (context, 1, beside))
+    for tokens, (between, beside) in product(limits.sizes.extend_tokens, _USUAL):
+        contexts = [_log_uniform(rng, *between) for _ in range(1 + beside)]
+        yield _step((contexts[0], tokens - tokens // 8, 1), *((n, 1, 1) for n in contexts[1:]))
 
 
-def _decodes() -> Iterator[StepShape]:
-    for batch, context in product(
-        (1, 2, 4, 8, 16, 32, 64, 128, 256), (256, 1024, 4096, 16384, 60000)
-    ):
-        yield _step((context, 1, batch))
+def _decodes(rng: np.random.Generator, limits: Limits) -> Iterator[StepShape]:
+    """Small batches over all contexts, ragged as in traffic, and larger ones over every other."""
+    for batch, (low, high) in product((1, 2, 4, 8), pairwise(_CONTEXTS)):
+        yield _step(*((_log_uniform(rng, low, high), 1, 1) for _ in range(batch)))
+    for batch, (low, high) in product((16, 32, 64, 128, 256), pairwise(_CONTEXTS[1::2])):
+        if (low + high) // 2 * batch < limits.kv_tokens:
+            yield _step(*((_log_uniform(rng, low, high), 1, 1) for _ in range(batch)))
     for batch in (8, 24, 64, 160):
         yield _step((256, 1, batch), (8192, 1, batch // 4))
         yield _step((256, 1, batch), (30000, 1, 1))
@@ -120,11 +128,13 @@ def _shared_decodes() -> Iterator[StepShape]:
         yield _step((context, 1, batch), shared_tokens=shared)
 
 
-def _short_extends() -> Iterator[StepShape]:
-    for tokens, cached in product(
-        (2, 8, 16, 40, 64, 128, 256, 512, 768, 1024), (256, 1024, 4096, 16384, 32768)
+def _short_extends(rng: np.random.Generator) -> Iterator[StepShape]:
+    for tokens, (low, high) in product(
+        (2, 8, 16, 40, 64, 128, 256, 512, 768, 1024), pairwise(_CONTEXTS[1::2])
     ):
-        yield _step((cached, tokens, 1))
+        yield _step((_log_uniform(rng, low, high), tokens, 1))
+    for tokens in (40, 100, 200, 400, 900):
+        yield _step((_log_uniform(rng, 30000, 60000), tokens, 1))
     for num, tokens, cached in product((2, 4, 8, 16), (16, 32, 64, 128), (0, 1024, 8192)):
         if num * tokens <= 1024:
             yield _step((cached, tokens, num))

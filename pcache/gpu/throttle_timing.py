@@ -1,9 +1,16 @@
-"""How step times rise under load: steps one after the other, from a GPU that has rested."""
+"""How step times rise under load: steps one after the other, from a GPU that has rested.
+
+Prefills of one size, alone and with a few decodes between, show how fast a GPU slows down and how far;
+and traffic made up of prefills of all sizes between runs of decodes of all lengths shows what that
+comes to where it matters.
+"""
 
 from __future__ import annotations
 
 import time
 from itertools import cycle, pairwise
+
+import numpy as np
 
 from pcache.cost.points import LoadSequence, StepShape
 from pcache.gpu.calibration_grid import Limits
@@ -14,24 +21,37 @@ from pcache.gpu.synthetic import SyntheticRunner
 __all__ = ["load_sequences", "time_sequence"]
 
 _REST_S = 1.0
-_SHORT_NS, _LONG_NS = 400_000_000, 4_000_000_000
+_SHORT_NS, _LONG_NS, _TRAFFIC_NS = 400_000_000, 4_000_000_000, 12_000_000_000
 _DECODES, _DECODE_CONTEXT = 8, 1024
+_BETWEEN = 150
+"""Most decodes between two prefills of the traffic."""
 
 
 def load_sequences(limits: Limits) -> list[tuple[tuple[StepShape, ...], int]]:
     """Shapes to take turns, and for how many ns, within the limits: extends alone, and with decodes
     between them, in which a GPU draws less."""
     most = min(limits.max_step_tokens, limits.max_context_tokens)
-    least, small, middle, large, longest = (
-        StepShape(((0, min(tokens, most), 1),)) for tokens in (256, 512, 1024, 2048, most)
+    least, small, middle, large, larger, longest = (
+        StepShape(((0, min(tokens, most), 1),)) for tokens in (256, 512, 1024, 2048, 4096, most)
     )
     context = min(_DECODE_CONTEXT, limits.max_context_tokens - 1)
     decode = StepShape(((context, 1, min(_DECODES, limits.max_rows)),))
     turns: dict[tuple[StepShape, ...], int] = {}
     turns |= {(extend,): _SHORT_NS for extend in (least, small, middle, large)}
     turns |= {(middle, *[decode] * decodes): _SHORT_NS for decodes in (1, 2, 4)}
-    turns |= {(longest,): _LONG_NS, (large, *[decode] * 3): _LONG_NS}
+    turns |= {(longest,): _LONG_NS}
+    turns |= {_traffic((least, small, middle, large, larger, longest), decode): _TRAFFIC_NS}
     return [(shapes, ns) for shapes, ns in turns.items() if all(map(limits.allow, shapes))]
+
+
+def _traffic(prefills: tuple[StepShape, ...], decode: StepShape) -> tuple[StepShape, ...]:
+    """Prefills in random order, each before 1 to _BETWEEN decodes, evenly by the logarithm."""
+    rng = np.random.default_rng(1)
+    turns: list[StepShape] = []
+    for number in rng.integers(len(prefills), size=500):
+        decodes = round(float(np.exp(rng.uniform(0, np.log(_BETWEEN)))))
+        turns += [prefills[number], *[decode] * decodes]
+    return tuple(turns)
 
 
 def time_sequence(

@@ -114,10 +114,22 @@ def test_the_hosts_part_comes_back_through_pauses() -> None:
                 int(HOST_NS["commit"] + num * HOST_NS["commit_request"]) if number % 2 else -1,
             )
         )  # fmt: skip
-    alone = Point(StepShape(((0, 8, 1),)), 1_000_000, 0.0, 1, 1, 5,
-                  alone_ns=1_150_000, alone_gpu_ns=1_060_000)  # fmt: skip
-    host = dict(zip(HOST_NS, fit_host([alone], loop, TRUE, False).host.tolist(), strict=True))
+    graph = alone(8, 1_060_000)
+    host = dict(zip(HOST_NS, fit_host([graph], loop, TRUE, False).host.tolist(), strict=True))
     for name, wanted in HOST_NS.items():
-        if name not in ("submit", "start"):
+        if name not in ("submit", "start", "start_eager"):
             assert host[name] == pytest.approx(wanted, rel=0.02), name
-    assert (host["submit"], host["start"]) == (90_000, 60_000)
+    assert (host["submit"], host["start"], host["start_eager"]) == (90_000, 60_000, 60_000)
+
+
+def alone(new_tokens: int, alone_gpu_ns: int, host_ns: int = 1) -> Point:
+    """A step of a millisecond, and how long it took on an idle device."""
+    return Point(StepShape(((0, new_tokens, 1),)), 1_000_000, 0.0, 1, host_ns, 5,
+                 alone_ns=alone_gpu_ns + 90_000, alone_gpu_ns=alone_gpu_ns)  # fmt: skip
+
+
+def test_steps_outside_graphs_begin_late_of_their_own() -> None:
+    """Not those that the GPU waits for all the way, as launching takes longer than they do."""
+    points = [alone(8, 1_060_000), alone(200, 1_900_000), alone(300, 9_000_000, 9_000_000)]
+    host = dict(zip(HOST_NS, fit_host(points, [], TRUE, False).host.tolist(), strict=True))
+    assert (host["start"], host["start_eager"]) == (60_000, 900_000)

@@ -42,15 +42,25 @@ def test_profiles_from_before_there_was_a_throttle_have_none(tmp_path: Path) -> 
     path.write_text(json.dumps(without("throttle")(without("sequences")(value))))
     old = read_profile(path)
     assert (old.throttle, old.sequences, old.points) == ((), [], [POINT])
-    assert old.cost().model.throttle.shape == (0, 4)
+    assert old.cost().model.throttle.shape == (0, 5)
 
 
-def test_profiles_from_before_memory_was_throttled_too_lack_its_slowdown(tmp_path: Path) -> None:
+def test_what_older_profiles_did_not_tell_apart_adds_nothing(tmp_path: Path) -> None:
     path = tmp_path / "old.json"
     write_profile(FULL, path)
-    stages = [[0.3, 0.5, 3e7], [0.1, 0.3, 7e8]]
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"throttle": stages}))
-    assert read_profile(path).throttle == ((0.3, 0.0, 0.5, 3e7), (0.1, 0.0, 0.3, 7e8))
+    value = json.loads(path.read_text())
+    value["throttle"] = [stage[:-1] for stage in value["throttle"]]
+    for name in ("split_extends", "split_decodes"):
+        del value["terms"][name]
+    del value["host"]["start_eager"]
+    path.write_text(json.dumps(value))
+    old = read_profile(path)
+    assert [stage[-1] for stage in old.throttle] == [0.0, 0.0]
+    assert old.terms is not None
+    assert old.host is not None
+    assert old.terms["split_extends"] == old.terms["split_decodes"] == 0.0
+    assert old.host["start_eager"] == old.host["start"]
+    old.cost()
 
 
 def changed(**changes: Any) -> Callable[[dict[str, Any]], Any]:
@@ -70,7 +80,7 @@ def without(name: str) -> Callable[[dict[str, Any]], Any]:
         (without("linear"), "damaged profile (no linear); calibrate again"),
         (changed(linear=[1.0, 2.0]), "linear has 2 times for 9 sizes"),
         (changed(linear=[9.0 - at for at in range(9)]), "linear does not ascend"),
-        (changed(terms={"pair": 1.0}), "terms are pair; expected eager, head"),
+        (changed(terms={"pair": 1.0}), "expected eager, head"),
         (changed(terms=None), "terms are "),
         (lambda value: value | {"host": value["host"] | {"plan": -1.0}}, "a negative or infinite"),
         (lambda value: value | {"host": value["host"] | {"plan": "1"}}, "damaged profile"),
@@ -85,13 +95,13 @@ def without(name: str) -> Callable[[dict[str, Any]], Any]:
             "throttle is not two stages of compute_slow",
         ),
         (
-            changed(throttle=[[0.1, 0.1, -0.5, 1e7]] * 2),
-            "a threshold in the throttle outside 0 to 1",
+            changed(throttle=[[0.1, 0.1, -0.5, 1e7, 0.1]] * 2),
+            "a threshold or draw in the throttle outside 0 to 1",
         ),
-        (changed(throttle=[[0.1, 0.1, 0.5, 0.0]] * 2), "or a tau_ns below 1 ms"),
-        (changed(throttle=[[0.1, 0.1, 0.1]] * 2), "or a tau_ns below 1 ms"),
+        (changed(throttle=[[0.1, 0.1, 0.5, 1e7, 1.5]] * 2), "a threshold or draw in the throttle"),
+        (changed(throttle=[[0.1, 0.1, 0.5, 0.0, 0.1]] * 2), "or a tau_ns below 1 ms"),
         (
-            changed(throttle=[[1e300, 0.1, 0.5, 1e7]] * 2),
+            changed(throttle=[[1e300, 0.1, 0.5, 1e7, 0.1]] * 2),
             "a slowdown in the throttle that is not from",
         ),
         (changed(throttle=[[0.1, 0.1, 0.5, "x"]] * 2), "damaged profile"),

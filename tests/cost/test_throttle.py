@@ -47,7 +47,7 @@ def test_a_rested_gpu_slows_under_load_and_recovers() -> None:
 
 def test_without_stages_nothing_is_slower() -> None:
     extend = StepShape(((0, 1024, 1),)).sums()
-    model = MODEL._replace(throttle=np.zeros((0, 4)))
+    model = MODEL._replace(throttle=np.zeros((0, 5)))
     cool, computing = profiled_ns(model, extend), compute_ns(model, extend)
     assert [throttled_ns(model, extend, cool, computing, 0) for _ in range(9)] == [cool] * 9
 
@@ -88,8 +88,8 @@ def sequence(
 @pytest.mark.parametrize(
     "throttle",
     [
-        ((0.3, 0.1, 0.5, 30e6), (0.0, 0.0, 0.7, 1e9)),
-        ((0.2, 0.0, 0.3, 60e6), (0.5, 0.3, 0.6, 0.7e9)),
+        ((0.3, 0.1, 0.5, 30e6, 0.0), (0.0, 0.0, 0.7, 1e9, 0.0)),
+        ((0.2, 0.0, 0.3, 60e6, 0.15), (0.5, 0.3, 0.6, 0.7e9, 0.15)),
     ],
 )
 @pytest.mark.parametrize("noise", [0, 0.005])
@@ -108,16 +108,17 @@ def test_a_known_throttle_comes_back(throttle: tuple[tuple[float, ...], ...], no
         slows = known[:, 0] > 0
         assert found[slows] == pytest.approx(known[slows], abs=1e-6)
         assert found[~slows, :2] == pytest.approx(0, abs=1e-6)
-    compute, memory, threshold, tau = range(4)
+    compute, memory, threshold, tau, draw = range(5)
     for slowdown, off in ((compute, 0.03), (memory, 0.06)):
         wanted, got = (of[:, slowdown] * (1 - of[:, threshold]) for of in (known, found))
         assert got == pytest.approx(wanted, abs=off)
     assert found[0, tau] == known[0, tau]
+    assert found[0, draw] == known[0, draw]
     assert found[0, threshold] == pytest.approx(known[0, threshold], abs=0.15)
 
 
 def test_a_sequence_is_predicted_step_by_step() -> None:
-    known = np.array(((0.2, 0.1, 0.3, 60e6), (0.5, 0.3, 0.6, 0.7e9)))
+    known = np.array(((0.2, 0.1, 0.3, 60e6, 0.15), (0.5, 0.3, 0.6, 0.7e9, 0.15)))
     extend, decode = StepShape(((0, 4096, 1),)), StepShape(((64, 1, 4),))
     made = sequence([extend, decode, decode], known, 2e9, 0)
     measured = [ns for _, _, ns in made.steps]

@@ -131,7 +131,7 @@ def test_a_small_machine_gets_a_smaller_grid() -> None:
     assert all(small.allow(shape) for shape in designed_steps(small))
     assert linear_sizes(small)[-1] == 256
     assert all(1.1 * a < b for a, b in pairwise(linear_sizes(small)[-2:]))
-    assert context_sizes(small) == (0, 2048)
-    assert context_sizes(replace(small, kv_tokens=16384)) == (0, 2048, 8192)
+    assert context_sizes(small) == (0, 512, 2048)
+    assert context_sizes(replace(small, kv_tokens=16384)) == (0, 512, 2048, 8192)
     assert context_sizes(replace(small, kv_tokens=470_000))[-2:] == (131_072, 524_288)
     assert len(drawn_steps(small, 3, 0)) == 9, "no graphs, so no short extends"

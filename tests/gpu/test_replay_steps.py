@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from click.testing import Result
 from engine_workload import shared_workload
-from made_up_profile import HOST_NS, made_up_cost
+from made_up_profile import HOST_NS, made_up_profile
 from typer.testing import CliRunner
 
 from pcache.cli.main import app
@@ -60,8 +60,11 @@ def test_steps_are_priced_where_they_stood(ran: tuple[Path, Path], tmp_path: Pat
         steps.loc[ahead, column] = steps["ended_at_ns"].to_numpy()[ahead - 1] - 2 * start_ns
     steps.to_parquet(path / "steps.parquet", index=False)
     host = dict.fromkeys(HOST_NS, 0.0)
-    at_once = priced_steps(trace, path, made_up_cost(**host))
-    later = priced_steps(trace, path, made_up_cost(**host | {"start": float(start_ns)}))
+    starts = host | dict.fromkeys(("start", "start_eager"), start_ns)
+    at_once, later = (
+        priced_steps(trace, path, made_up_profile(host=known, throttle=()).cost())
+        for known in (host, starts)
+    )
     assert later["measured_ns"].equals(steps["duration_ns"])
     waited = (later["predicted_ns"] - at_once["predicted_ns"]).to_numpy()
     assert np.flatnonzero(waited == start_ns).tolist() == list(range(0, len(steps), 2))

@@ -43,10 +43,10 @@ def run_step(model: CostModel, parts: list[Part], shared: int, planned: int, gpu
     launching = host[kind] + host[f"{kind}_request"] * num
     heard = launched + host["submit"]
     starts = max(heard, gpu.free)
-    begins = max(starts, heard + host["start"])
+    begins = max(starts, heard + host["start" if kind == "graph" else "start_eager"])
     ends = begins + throttled(model, parts, profiled(model, parts, shared), begins, gpu)
     if kind == "eager" and launched + launching > ends:
-        for number, (*_, tau) in enumerate(model.throttle.tolist()):
+        for number, (*_, tau, _) in enumerate(model.throttle.tolist()):
             gpu.loads[number] *= math.exp(-(launched + launching - ends) / tau)
         ends = launched + launching
     free = (ends if host["synchronous"] else launched) + launching
@@ -63,13 +63,15 @@ def throttled(model: CostModel, parts: list[Part], cool: float, begins: float, g
     share = min(1.0, computing / cool)
     duration = cool
     stages = model.throttle.tolist()
-    for number, (of_compute, of_memory, threshold, tau) in enumerate(stages):
+    for number, (of_compute, of_memory, threshold, tau, draw) in enumerate(stages):
+        power = share + draw * (1 - share)
         load = gpu.loads[number] * math.exp(-(begins - gpu.free) / tau)
         gpu.loads[number] = load
         slowdown = of_compute * share + of_memory * (1 - share)
-        duration += slowdown * excess(load, share, cool / tau, threshold) * cool
-    for number, (*_, tau) in enumerate(stages):
-        gpu.loads[number] = share + (gpu.loads[number] - share) * math.exp(-duration / tau)
+        duration += slowdown * excess(load, power, cool / tau, threshold) * cool
+    for number, (*_, tau, draw) in enumerate(stages):
+        power = share + draw * (1 - share)
+        gpu.loads[number] = power + (gpu.loads[number] - power) * math.exp(-duration / tau)
     return duration
 
 
@@ -150,11 +152,13 @@ def profiled(model: CostModel, parts: list[Part], shared: int) -> float:
         ns += term["extends"] + term["extend"] * len(extends)
         ns += term["extend_context"] * context
         ns += term["tile_context"] * sum(map(tile_context, extends))
+        ns += term["split_extends"] * any(start + count > 128 for start, count, _ in extends)
     if ones:
         context = sum(start + 1 for start, _, _ in ones)
         shared = min(shared, context)
         ns += term["decode"] * len(ones) + term["shared_context"] * shared
         ns += interpolated(model.context.tolist(), context - shared)
+        ns += term["split_decodes"] * any(start + 1 > 128 for start, *_ in ones)
     return ns
 
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pcache.cost.contract import CostModel
 from pcache.cost.fit_throttle import predicted_ns
-from pcache.cost.points import LoadSequence
+from pcache.cost.points import LoadSequence, StepShape
 from pcache.cost.profiled import profiled_ns
 from pcache.report.figures.chart import Chart
 from pcache.report.style import COLORS, INK, new_figure
@@ -22,7 +22,7 @@ COLUMNS = 4
 
 
 def draw(sequences: Sequence[LoadSequence], model: CostModel, name: str) -> Chart | None:
-    """Of each sequence its first shape, the prefill; None without sequences."""
+    """The prefills of each sequence; None without sequences."""
     if not sequences:
         return None
     rows = -(-len(sequences) // COLUMNS)
@@ -40,28 +40,38 @@ def draw(sequences: Sequence[LoadSequence], model: CostModel, name: str) -> Char
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2)
     reading = (
-        "Prefills one after the other, alone or with so many steps of decodes between them, on a GPU "
-        "that comes to its power limit. 1 is what the model says of the step at full clock."
+        "Prefills one after the other, alone or with so many steps of decodes between them, and of all "
+        "sizes between runs of decodes, on a GPU that comes to its power limit. 1 is what the model "
+        "says of the step at full clock."
     )
     return Chart(name, "Steps under load", reading, figure)
 
 
 def _panel(axis: Any, sequence: LoadSequence, model: CostModel) -> None:
-    full_clock = profiled_ns(model, sequence.shapes[0].sums())
     table = np.array(sequence.steps, float)
-    is_prefill = table[:, 0] == 0
+    of_shape = np.array([profiled_ns(model, shape.sums()) for shape in sequence.shapes])
+    full_clock = of_shape[table[:, 0].astype(int)]
+    extends = [number for number, shape in enumerate(sequence.shapes) if _is_prefill(shape)]
+    shown = np.isin(table[:, 0], extends)
     began = np.cumsum(table[:, 1] + table[:, 2]) - table[:, 2]
-    at_ms = began[is_prefill] / 1e6
-    axis.plot(at_ms, table[is_prefill, 2] / full_clock, ".", color=COLORS[0], markersize=4,
+    at_ms = began[shown] / 1e6
+    axis.plot(at_ms, (table[:, 2] / full_clock)[shown], ".", color=COLORS[0], markersize=4,
               label="measured", markeredgewidth=0)  # fmt: skip
-    axis.plot(at_ms, predicted_ns(sequence, model)[is_prefill] / full_clock, color=INK, linewidth=1.2,
+    axis.plot(at_ms, (predicted_ns(sequence, model) / full_clock)[shown], color=INK, linewidth=1.2,
               label="the model")  # fmt: skip
     axis.xaxis.set_major_locator(MaxNLocator(3))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: duration_text(value)))
 
 
+def _is_prefill(shape: StepShape) -> bool:
+    return shape.new_tokens > shape.num_requests
+
+
 def _title(sequence: LoadSequence) -> str:
     prefill, *others = sequence.shapes
+    sizes = [shape.new_tokens for shape in sequence.shapes if _is_prefill(shape)]
+    if len(sizes) > 1:
+        return f"{min(sizes):,} to {max(sizes):,} new, and decodes"
     title = f"{prefill.new_tokens:,} new"
     if not others:
         return title
