@@ -15,7 +15,8 @@ Seconds = Annotated[float, typer.Option(help="Start no run that is expected to e
 Device = Annotated[str, typer.Option(help="cuda, or cpu with a tiny model to see that all works.")]
 Only = Annotated[str, typer.Option(help="Those whose name contains this.")]
 Profile = Annotated[
-    str | None, typer.Option(help="Step times; default the shipped profile of the GPU.")
+    str | None,
+    typer.Option(help="Step times; default those that lie with the runs, or the shipped profile."),
 ]
 
 

@@ -13,7 +13,7 @@ from benchmarks.archive import unpack
 from benchmarks.jobs import Job, measured_runs, simulate_job, target_of
 from benchmarks.side_by_side.causes import cause, evidence, phases
 from benchmarks.side_by_side.cells import RESULTS, Cell, read_cells, write_cells
-from benchmarks.side_by_side.frozen import doubt_of, read_frozen, write_frozen
+from benchmarks.side_by_side.frozen import PROFILE, doubt_of, read_frozen, write_frozen
 from benchmarks.side_by_side.measure import job_of
 from benchmarks.side_by_side.page import render
 from benchmarks.side_by_side.targets import errors_of, summary_of
@@ -50,11 +50,14 @@ def analyse(
 ) -> Path:
     """Simulate what `source` (a directory of `measure`, or its archive) holds and write the page.
 
-    The cells are those that came with the runs, and lie beside the page then. Runs of a CPU need a
-    place for the report of their own. Returns the page.
+    Cells and profile are those that came with the runs, and lie beside the page then; `profile` is
+    another one. Runs of a CPU need a place for the report of their own. Returns the page.
     """
     with tempfile.TemporaryDirectory() as scratch:
         place = unpack(source, Path(scratch) / "runs")
+        kept = place / PROFILE
+        if profile is None and kept.is_file():
+            profile = str(kept)
         simulated = Path(scratch) / "simulated"
         designed = read_cells(place)
         cells = [cell for cell in designed if only in cell.name]
@@ -76,7 +79,7 @@ def analyse(
         page = render(study, out)
         write_cells(designed, out)
         if frozen := read_frozen(place):
-            write_frozen(frozen, out)
+            write_frozen(frozen, out, kept if kept.is_file() else None)
     print(study.summary.to_string(index=False))
     print(f"report: {page}")
     return page

@@ -1,6 +1,7 @@
 """The profile that cells are designed with: fixed before the first is measured, checked after the last.
 
-`design.json` lies beside the cells' table and goes into every directory and archive of measured runs.
+`design.json` and the profile itself lie beside the cells' table and go into every directory and archive
+of measured runs, so that a study can be repeated when a newer profile ships.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from pathlib import Path
 from benchmarks.side_by_side.cells import GPU_MODEL, RESULTS
 from pcache.cost.shipped import PROFILES, profile_name
 
-__all__ = ["DESIGN", "Frozen", "doubt_of", "freeze", "read_frozen", "write_frozen"]
+__all__ = ["DESIGN", "PROFILE", "Frozen", "doubt_of", "freeze", "read_frozen", "write_frozen"]
 
-DESIGN = "design.json"
+DESIGN, PROFILE = "design.json", "profile.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,12 @@ def freeze(gpu: str) -> Frozen:
     return Frozen(gpu, GPU_MODEL, name, _sha256(path))
 
 
-def write_frozen(frozen: Frozen, place: Path = RESULTS) -> None:
-    """Write `design.json` below `place`."""
+def write_frozen(frozen: Frozen, place: Path = RESULTS, profile: Path | None = None) -> None:
+    """Write `design.json` and a copy of the profile, the shipped one by default, below `place`."""
     place.mkdir(parents=True, exist_ok=True)
+    content = (profile or PROFILES / f"{frozen.profile}.json").read_bytes()
     (place / DESIGN).write_text(json.dumps(asdict(frozen), indent=1) + "\n")
+    (place / PROFILE).write_bytes(content)
 
 
 def read_frozen(place: Path = RESULTS) -> Frozen | None:

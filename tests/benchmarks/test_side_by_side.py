@@ -16,9 +16,9 @@ from benchmarks.jobs import Job, engine_settings, finished, measure_jobs
 from benchmarks.side_by_side import analyse as analysing
 from benchmarks.side_by_side import measure as measuring
 from benchmarks.side_by_side.causes import cause, phases
-from benchmarks.side_by_side.cells import Cell, read_cells, spread_ticks, write_cells
+from benchmarks.side_by_side.cells import RESULTS, Cell, read_cells, spread_ticks, write_cells
 from benchmarks.side_by_side.design import FEWEST, LONGEST_S, covering_rows
-from benchmarks.side_by_side.frozen import doubt_of, freeze, read_frozen, write_frozen
+from benchmarks.side_by_side.frozen import PROFILE, doubt_of, freeze, write_frozen
 from benchmarks.side_by_side.targets import LIMITS, errors_of, summary_of
 from pcache.cost.profile import write_profile
 from pcache.report.pairs import Pair, find_pairs
@@ -94,9 +94,7 @@ def test_cells_keep_to_their_time_and_were_designed_with_the_shipped_profile() -
     sized = [cell for cell in cells if cell.study != "ladder" and cell.requests > FEWEST]
     assert all(cell.busy_s <= LONGEST_S for cell in sized)
     assert all(cell.busy_s <= 15 for cell in cells if cell.study != "ladder")
-    frozen = read_frozen()
-    assert frozen is not None
-    assert frozen == freeze(frozen.gpu)
+    assert doubt_of(RESULTS, str(RESULTS / PROFILE)) is None
     with pytest.raises(SystemExit, match="pcache calibrate"):
         freeze("l40s")
 
@@ -106,6 +104,7 @@ def test_a_profile_that_came_after_the_runs_is_doubted(tmp_path: Path) -> None:
     frozen = freeze("h200")
     write_frozen(frozen, tmp_path)
     assert doubt_of(tmp_path, None) is None
+    assert doubt_of(tmp_path, str(tmp_path / PROFILE)) is None
     other = tmp_path / "other.json"
     other.write_text("{}")
     assert frozen.profile in str(doubt_of(tmp_path, str(other)))
