@@ -93,6 +93,23 @@ def test_a_lone_long_context_fills_the_programs() -> None:
     assert num_items * NUM_KV_HEADS > plan.programs // 2
 
 
+def test_what_whole_contexts_leave_of_the_programs_is_filled_with_chunks() -> None:
+    """Eight programs, two KV heads: four of five contexts are a wave, and the fifth fills another."""
+    plan = planned([1] * 5, [6000, 6040, 6000, 6010, 6000])
+    num_items, num_merges = plan.counts.tolist()
+    items = plan.items[:num_items].tolist()
+    assert num_merges == 1
+    assert [item[3:5] for item in items[:4]] == [[0, end] for end in (6041, 6001, 6001, 6011)]
+    assert {item[0] for item in items[4:]} == {4}
+    assert len(items[4:]) * NUM_KV_HEADS in range(plan.programs - 1, 3 * plan.programs)
+
+
+def test_all_are_cut_where_one_context_is_long() -> None:
+    plan = planned([1] * 5, [50_000, 100, 100, 100, 100])
+    assert plan.counts.tolist()[1] == 1
+    assert sum(item[0] == 0 for item in plan.items.tolist()) * NUM_KV_HEADS > plan.programs // 2
+
+
 def test_many_equal_tiles_are_not_split() -> None:
     plan = planned([40] * MAX_REQUESTS, [0] * MAX_REQUESTS)
     assert plan.counts.tolist() == [10 * MAX_REQUESTS, 0]

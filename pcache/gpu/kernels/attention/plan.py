@@ -6,12 +6,14 @@ partial results `merge` joins. The plan is made once a step by one small kernel 
 layer; it reads all lengths from device memory, so it can be captured in a CUDA graph together with
 the layers and replayed on other lengths.
 
-Chunk length: among 32 candidate chunk counts for the longest request, the one that minimises
+Requests are laid out longest first, tiles last to first, so that the longest items start first. Whole
+tiles fill as many waves as they can fill, one item for each program that runs at a time, and the tiles
+that are left are cut into chunks that fill one more. Or all are cut, where one is long. Either way with
+the chunk length, among 32 candidate chunk counts for the longest of the tiles to cut, that minimises
 
-    max(waves · mean item, longest item) [+ the merge],   waves = ceil(items ÷ programs at a time),
+    max(whole waves · mean whole item + waves of chunks · mean chunk, longest item) [+ the merge],
 
-in units of BLOCK_N positions, an item costing ITEM_OVERHEAD more than its length. Requests are laid
-out longest first, tiles last to first, so that the longest items start first.
+in units of BLOCK_N positions, an item costing ITEM_OVERHEAD more than its length.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ MERGE_FIELDS = tl.constexpr(8)
 _ITEM_OVERHEAD, _MERGE_COST = 2.0, 3.0
 """Times of BLOCK_N positions; the merge's is the best of 0 to 8 on an H200, over decodes and extends of
 up to 4,096 tokens."""
+_BEYOND_ORDER = tl.constexpr(1 << 60)
 _MERGE_OCCUPANCY = 8
 _PARTIALS = 4
 """Chunks of split tiles that a plan may hold, to each program that runs at a time."""
@@ -168,23 +171,49 @@ def _lengths(lengths_ptr, q_starts_ptr, request, mask, ONE_TOKEN: tl.constexpr):
 
 
 @triton.jit
-def _chunk_length(tiles, iterations, work, programs, max_partials,
+def _sum(values, where):
+    return tl.sum(tl.where(where, values, 0), 0)
+
+
+@triton.jit
+def _whole_from(tiles, order, programs, NUM_KV_HEADS: tl.constexpr):
+    """The lowest of the `order` of requests whose tiles, whole, fill waves: all that come before it
+    too. A number above every order if there are too few tiles for one wave."""
+    packed = tl.sort((order << 24) | tiles.to(tl.int64), descending=True)
+    items = tl.cumsum((packed & 0xFFFFFF).to(tl.int32), 0) * NUM_KV_HEADS
+    slots = tl.max(items, 0) // programs * programs
+    return tl.min(tl.where(items <= slots, packed >> 24, _BEYOND_ORDER), 0)
+
+
+@triton.jit
+def _chunk_length(tiles, iterations, work, whole, programs, max_partials,
                   NUM_KV_HEADS: tl.constexpr, ITEM_OVERHEAD: tl.constexpr,
                   MERGE_COST: tl.constexpr, CANDIDATES: tl.constexpr):  # fmt: skip
-    """Iterations a chunk; `tiles`, `iterations` (longest tile) and `work` (all tiles) by request."""
-    longest = tl.maximum(tl.max(iterations, 0), 1)
+    """Iterations a chunk of the requests that are not `whole`, and what the plan costs then.
+
+    `tiles`, `iterations` (longest tile) and `work` (all tiles) are by request."""
     candidate = tl.arange(0, CANDIDATES)
     num_chunks = tl.math.exp2(candidate.to(tl.float32) * 0.25).to(tl.int32)  # 1 … 215
+    longest = tl.maximum(tl.max(tl.where(whole, 0, iterations), 0), 1)
     chunk = tl.cdiv(longest, num_chunks)
-    splits = tl.cdiv(iterations[:, None], chunk[None, :])  # [requests, candidates]
+    splits = tl.cdiv(
+        tl.where(whole, 0, iterations)[:, None], chunk[None, :]
+    )  # [requests, candidates]
     entries = tiles[:, None] * splits
     partials = tl.sum(tl.where(splits > 1, entries, 0), 0)
-    items = tl.maximum(tl.sum(entries, 0) * NUM_KV_HEADS, 1)
-    mean = tl.sum(work, 0) * NUM_KV_HEADS / items + ITEM_OVERHEAD
-    cost = tl.maximum(tl.cdiv(items, programs) * mean, chunk + ITEM_OVERHEAD)
+    items = tl.sum(entries, 0) * NUM_KV_HEADS
+    mean = _sum(work, ~whole) * NUM_KV_HEADS / tl.maximum(items, 1) + ITEM_OVERHEAD
+    whole_items = _sum(tiles, whole) * NUM_KV_HEADS
+    whole_mean = _sum(work, whole) * NUM_KV_HEADS / tl.maximum(whole_items, 1) + ITEM_OVERHEAD
+    whole_longest = tl.max(tl.where(whole, iterations, 0), 0)
+    cost = tl.cdiv(whole_items, programs) * whole_mean + tl.cdiv(items, programs) * mean
+    cost = tl.maximum(
+        cost, tl.maximum(tl.where(items > 0, chunk, 0), whole_longest) + ITEM_OVERHEAD
+    )
     cost = tl.where(partials > 0, cost + MERGE_COST, cost)
     cost = tl.where(partials > max_partials, float("inf"), cost)
-    return tl.sum(tl.where(candidate == tl.argmin(cost, 0), chunk, 0), 0)
+    best = candidate == tl.argmin(cost, 0)
+    return _sum(chunk, best), tl.min(cost, 0)
 
 
 # The engine packs a step's integers, so counts and alignments vary: one compilation serves all.
@@ -204,16 +233,25 @@ def _plan_kernel(rows_ptr, lengths_ptr, q_starts_ptr, items_ptr, merges_ptr, cou
     tiles = tl.cdiv(tokens, TILE_TOKENS)
     iterations = tl.where(tokens > 0, tl.cdiv(prefix + tokens, BLOCK_N), 0)
     work = tiles * ((prefix + tokens * 0.5) / BLOCK_N + 0.5)
-    chunk = _chunk_length(tiles, iterations, work, programs, max_partials,
-                          NUM_KV_HEADS, ITEM_OVERHEAD, MERGE_COST, CANDIDATES)  # fmt: skip
-    splits = tl.cdiv(iterations, chunk)
+    order = iterations.to(tl.int64) * REQUESTS + (
+        REQUESTS - 1 - r
+    )  # those laid out first are highest
+    whole_from = _whole_from(tiles, order, programs, NUM_KV_HEADS)
+    chunk, cost = _chunk_length(tiles, iterations, work, order >= whole_from, programs, max_partials,
+                                NUM_KV_HEADS, ITEM_OVERHEAD, MERGE_COST, CANDIDATES)  # fmt: skip
+    chunk_of_all, cost_of_all = _chunk_length(
+        tiles, iterations, work, order < 0, programs, max_partials,
+        NUM_KV_HEADS, ITEM_OVERHEAD, MERGE_COST, CANDIDATES,
+    )  # fmt: skip
+    chunk = tl.where(cost < cost_of_all, chunk, chunk_of_all)
+    whole_from = tl.where(cost < cost_of_all, whole_from, _BEYOND_ORDER)
+    splits = tl.where(order >= whole_from, tl.minimum(iterations, 1), tl.cdiv(iterations, chunk))
     split_tiles = tl.where(splits > 1, tiles, 0)
 
     start, my_tokens, my_prefix = _lengths(lengths_ptr, q_starts_ptr, b, True, ONE_TOKEN)
-    my_iterations = tl.sum(tl.where(r == b, iterations, 0), 0)
     my_tiles = tl.cdiv(my_tokens, TILE_TOKENS)
-    my_splits = tl.cdiv(my_iterations, chunk)
-    earlier = (iterations > my_iterations) | ((iterations == my_iterations) & (r < b))
+    my_splits = _sum(splits, r == b)
+    earlier = order > _sum(order, r == b)
     first_item = tl.sum(tl.where(earlier, tiles * splits, 0), 0)
     first_slot = tl.sum(tl.where(earlier, split_tiles * splits, 0), 0)
     first_merge = tl.sum(tl.where(earlier, split_tiles, 0), 0)
