@@ -6,14 +6,16 @@ partial results `merge` joins. The plan is made once a step by one small kernel 
 layer; it reads all lengths from device memory, so it can be captured in a CUDA graph together with
 the layers and replayed on other lengths.
 
-Requests are laid out longest first, tiles last to first, so that the longest items start first. Whole
-tiles fill as many waves as they can fill, one item for each program that runs at a time, and the tiles
-that are left are cut into chunks that fill one more. Or all are cut, where one is long. Either way with
-the chunk length, among 32 candidate chunk counts for the longest of the tiles to cut, that minimises
+Whole tiles fill as many waves as they can, longest requests first, a wave being one item for each
+program that runs at a time; the tiles that are left are cut into chunks that fill one more. Or all are
+cut, where one is long. Either way with the chunk length, among 32 candidate chunk counts for the longest
+tile to cut, that minimises
 
     max(whole waves · mean whole item + waves of chunks · mean chunk, longest item) [+ the merge],
 
-in units of BLOCK_N positions, an item costing ITEM_OVERHEAD more than its length.
+in units of BLOCK_N positions, an item costing ITEM_OVERHEAD more than its length. Requests are laid out
+by the length of their items, longest first, and tiles last to first, so that short items come last and
+fill what the long ones leave.
 """
 
 from __future__ import annotations
@@ -233,9 +235,7 @@ def _plan_kernel(rows_ptr, lengths_ptr, q_starts_ptr, items_ptr, merges_ptr, cou
     tiles = tl.cdiv(tokens, TILE_TOKENS)
     iterations = tl.where(tokens > 0, tl.cdiv(prefix + tokens, BLOCK_N), 0)
     work = tiles * ((prefix + tokens * 0.5) / BLOCK_N + 0.5)
-    order = iterations.to(tl.int64) * REQUESTS + (
-        REQUESTS - 1 - r
-    )  # those laid out first are highest
+    order = iterations.to(tl.int64) * REQUESTS + (REQUESTS - 1 - r)
     whole_from = _whole_from(tiles, order, programs, NUM_KV_HEADS)
     chunk, cost = _chunk_length(tiles, iterations, work, order >= whole_from, programs, max_partials,
                                 NUM_KV_HEADS, ITEM_OVERHEAD, MERGE_COST, CANDIDATES)  # fmt: skip
@@ -251,7 +251,8 @@ def _plan_kernel(rows_ptr, lengths_ptr, q_starts_ptr, items_ptr, merges_ptr, cou
     start, my_tokens, my_prefix = _lengths(lengths_ptr, q_starts_ptr, b, True, ONE_TOKEN)
     my_tiles = tl.cdiv(my_tokens, TILE_TOKENS)
     my_splits = _sum(splits, r == b)
-    earlier = order > _sum(order, r == b)
+    place = tl.cdiv(iterations, tl.maximum(splits, 1)) * REQUESTS + (REQUESTS - 1 - r)
+    earlier = place > _sum(place, r == b)
     first_item = tl.sum(tl.where(earlier, tiles * splits, 0), 0)
     first_slot = tl.sum(tl.where(earlier, split_tiles * splits, 0), 0)
     first_merge = tl.sum(tl.where(earlier, split_tiles, 0), 0)
