@@ -7,9 +7,9 @@ layer; it reads all lengths from device memory, so it can be captured in a CUDA 
 the layers and replayed on other lengths.
 
 Whole tiles fill as many waves as they can, longest requests first, a wave being one item for each
-program that runs at a time; the tiles that are left are cut into chunks that fill one more. Or all are
-cut, where one is long. Either way with the chunk length, among 32 candidate chunk counts for the longest
-tile to cut, that minimises
+program that runs at a time; the tiles that are left are cut into chunks that fill one more. Or all
+are cut, where one is long. Either way with the chunk length, among 32 candidate chunk counts for the
+longest tile to cut, that minimises
 
     max(whole waves · mean whole item + waves of chunks · mean chunk, longest item) [+ the merge],
 
