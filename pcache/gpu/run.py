@@ -232,8 +232,9 @@ class GpuBench:
             prepared = self._prepare(trace, cache_config, rules)
             report, kept = prepared.report, prepared is before
             rest_ns = GPU_REST_NS if self.model.device.type == "cuda" else 0
-            clock = Clock(self._settings.skip_idle, rest_ns)
-            complete = engine.run(prepared.runner, clock, progress)
+            with _settled_garbage():
+                clock = Clock(self._settings.skip_idle, rest_ns)
+                complete = engine.run(prepared.runner, clock, progress)
         except DeviceError as error:
             return _Measured(report, kept, False, str(error))
         except KeyboardInterrupt:  # before time zero; later ones end the engine's run in order
@@ -269,6 +270,18 @@ class GpuBench:
         runner = Runner(model, pool, limits)
         self._prepared = _Prepared(runner, pool, limits, runner.prepare())
         return self._prepared
+
+
+@contextmanager
+def _settled_garbage() -> Iterator[None]:
+    """Collect garbage now and leave what is alive out of collections inside: torch, Triton and Numba
+    have so many objects that looking at all of them takes the interpreter a tenth of a second."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextmanager

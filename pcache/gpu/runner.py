@@ -37,6 +37,8 @@ from pcache.types import I4
 __all__ = ["MAX_IN_FLIGHT", "Pending", "PrepareReport", "Runner", "RunnerConfig"]
 
 MAX_IN_FLIGHT = 4
+_SPARE = 1.25
+"""Memory kept for steps, over what the largest of them need: other sizes leave other gaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +106,17 @@ class Runner:
         Raises DeviceError where the memory does not suffice.
         """
         began = time.perf_counter_ns()
+        on_gpu = self._device.type == "cuda"
         with device_errors("preparing for the largest step"), torch.inference_mode():
+            if on_gpu:
+                torch.cuda.reset_peak_memory_stats(self._device)
             for layout in self._layouts.largest():
                 self._stage_padding(layout)
                 self._run(layout)
             self._synchronize()
             compiled = time.perf_counter_ns()
-            if self._device.type == "cuda":
+            if on_gpu:
+                _reserve_in_one_piece(self._device)
                 for layout in self._layouts.graphs():
                     self._stage_padding(layout)
                     self._graphs.capture(layout)
@@ -163,12 +169,17 @@ class Runner:
         """Write the table runs that do not fit beside a step; returns those that do."""
         surplus = table_runs[MAX_RUNS:]
         if len(surplus):
-            runs = torch.from_numpy(np.ascontiguousarray(surplus, dtype=np.int32))
-            count = torch.tensor([len(surplus)], dtype=torch.int32)
-            self._model.backend.table_update(
-                runs.to(self._device), count.to(self._device), self._table
-            )
+            runs = self._upload(np.ascontiguousarray(surplus, dtype=np.int32))
+            count = self._upload(np.array([len(surplus)], np.int32))
+            self._model.backend.table_update(runs, count, self._table)
         return table_runs[:MAX_RUNS]
+
+    def _upload(self, values: I4) -> torch.Tensor:
+        """On the device, by way of pinned memory: from any other a copy waits for all steps before."""
+        tensor = torch.from_numpy(values)
+        if self._device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self._device, non_blocking=True)
 
     def _check(self, inputs: StepInputs) -> None:
         config, tokens = self._config, len(inputs.token_ids)
@@ -215,6 +226,18 @@ class Runner:
         tokens = self._sampler(logits)
         self._last_tokens.index_copy_(0, step.sample_rows.long(), tokens.int())
         return StepResult(tokens, logits)
+
+
+def _reserve_in_one_piece(device: torch.device) -> None:
+    """Make one block, larger than any step needs, of the memory that the allocator keeps.
+
+    Blocks of the sizes that the largest steps asked for may be too small for what another step asks
+    for. Then the allocator turns to the driver, which waits for all that the GPU has been given to do.
+    """
+    used, peak = torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info(device)
+    torch.empty(min(int(_SPARE * (peak - used)), free // 2), dtype=torch.uint8, device=device)
 
 
 @dataclass(slots=True)
