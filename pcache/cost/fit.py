@@ -138,17 +138,14 @@ def fit_host(
         host |= {"eager": max(0.0, around), "eager_request": 0.0}
     alone = [point for point in points if point.alone_ns and not point.held_out]
     if alone and not synchronous:
-        graphs = [runs_in_graph(steps, p.shape.sums()) for p in alone]
-        late = [p.alone_gpu_ns - p.gpu_ns for p in alone]
-        slow = [p.host_ns < _LAUNCHES_AHEAD * p.gpu_ns for p in alone]
         host["submit"] = float(np.median([p.alone_ns - p.alone_gpu_ns for p in alone]))
-        of_graphs = [ns for ns, graph in zip(late, graphs, strict=True) if graph]
-        host["start"] = host["start_eager"] = _median_of(of_graphs)
-        of_others = [
-            ns for ns, graph, ok in zip(late, graphs, slow, strict=True) if ok and not graph
-        ]
-        if of_others:
-            host["start_eager"] = _median_of(of_others)
+        late: dict[bool, list[int]] = {True: [], False: []}
+        for p in alone:
+            graph = runs_in_graph(steps, p.shape.sums())
+            if graph or p.host_ns < _LAUNCHES_AHEAD * p.gpu_ns:
+                late[graph].append(p.alone_gpu_ns - p.gpu_ns)
+        host["start"] = _median_of(late[True])
+        host["start_eager"] = _median_of(late[False] or late[True])
     return steps._replace(host=np.array([host[name] for name in HOST]))
 
 
