@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pcache.report.runs import WORLD_SUFFIXES, Run, configuration
-from pcache.report.units import plural
 
 __all__ = [
     "CLOSE_PERCENT",
@@ -153,6 +152,5 @@ def device_word(pairs: Sequence[Pair]) -> str:
 def repeats_text(pairs: Sequence[Pair]) -> str:
     """How often each configuration was measured, in words."""
     counts = sorted({len(pair.measured) for pair in pairs})
-    if counts == [1]:
-        return "once"
-    return " or ".join(plural(count, "time") for count in counts)
+    words = {1: "once", 2: "twice"}
+    return " or ".join(words.get(count, f"{count} times") for count in counts)
