@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.side_by_side.cells import read_cells, write_cells
+from benchmarks.side_by_side.cells import RESULTS, read_cells, write_cells
 from benchmarks.study_app import Device, Only, Profile, Repeats, Runs, Seconds, study_app
 
 app = study_app(
@@ -23,9 +23,9 @@ def design(
     from benchmarks.side_by_side.design import design as cells_for
     from benchmarks.side_by_side.frozen import freeze, write_frozen
 
-    frozen = freeze(gpu)
+    frozen, profile = freeze(gpu)
     write_cells(cells_for(gpu))
-    write_frozen(frozen)
+    write_frozen(frozen, RESULTS, profile)
 
 
 @app.command()

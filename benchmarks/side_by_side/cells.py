@@ -66,13 +66,15 @@ EXCERPTS = {
     "few-shot": Excerpt("few-shot.jsonl.xz", None, 220),
     "rag": Excerpt("rag.jsonl.xz", None, 45),
     "tree": Excerpt("tree-of-thought.jsonl.xz", None, 150),
-    "mooncake": Excerpt("mooncake_conversation.jsonl.xz", 2354.0, 16, ticks=True),
+    "conversation": Excerpt("mooncake_conversation.jsonl.xz", 2354.0, 16, ticks=True),
 }
+_EARLIER_EXCERPTS = {"mooncake": Excerpt("mooncake_conversation.jsonl.xz", 1800.0, 12)}
+"""Of cells measured before, and designed no more."""
 
 
 def trace_path(name: str) -> Path:
     """Where a study's trace lies: with the repository, or below PCACHE_TRACES. FileNotFoundError."""
-    file = EXCERPTS[name].file
+    file = _excerpt(name).file
     places = [Path(__file__).parents[2] / "traces", Path(os.environ.get("PCACHE_TRACES", "."))]
     found = [place / file for place in places if (place / file).is_file()]
     if not found:
@@ -82,12 +84,16 @@ def trace_path(name: str) -> Path:
 
 def cell_trace(name: str, time_scale: float, requests: int | None = None) -> Trace:
     """The first requests (None: all) of the excerpt `name`, arriving `time_scale` times as fast."""
-    return slice_trace(_excerpt(name), limit=requests, time_scale=time_scale)
+    return slice_trace(_whole(name), limit=requests, time_scale=time_scale)
+
+
+def _excerpt(name: str) -> Excerpt:
+    return (EXCERPTS | _EARLIER_EXCERPTS)[name]
 
 
 @lru_cache(maxsize=len(EXCERPTS))
-def _excerpt(name: str) -> Trace:
-    part = EXCERPTS[name]
+def _whole(name: str) -> Trace:
+    part = _excerpt(name)
     trace = read_trace(trace_path(name), start_s=part.start_s, limit=part.limit)
     return replace(trace, arrival_ns=spread_ticks(trace.arrival_ns)) if part.ticks else trace
 

@@ -28,7 +28,7 @@ LONGEST_S, FEWEST = 12.0, 10
 """Most seconds of steps in a cell, and fewest requests."""
 AT_ONCE = 1e6
 """Time scale at which everything is there from the start."""
-SHOWCASES = (("few-shot", 0.6), ("mooncake", 0.6))
+SHOWCASES = (("few-shot", 0.6), ("conversation", 0.6))
 """A trace with much sharing and one with little."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,21 +30,25 @@ class Frozen:
     sha256: str
 
 
-def freeze(gpu: str) -> Frozen:
-    """The shipped profile of `gpu`. SystemExit where there is none: loads would not be true."""
+def freeze(gpu: str) -> tuple[Frozen, Path]:
+    """The shipped profile of `gpu` and its file. SystemExit where there is none: loads would not be
+    true."""
     name = profile_name(gpu, GPU_MODEL, "bf16")
     path = PROFILES / f"{name}.json"
     if not path.is_file():
         raise SystemExit(f"no {path}: run pcache calibrate --model {GPU_MODEL} on the {gpu} first")
-    return Frozen(gpu, GPU_MODEL, name, _sha256(path))
+    return Frozen(gpu, GPU_MODEL, name, _sha256(path)), path
 
 
-def write_frozen(frozen: Frozen, place: Path = RESULTS, profile: Path | None = None) -> None:
-    """Write `design.json` and a copy of the profile, the shipped one by default, below `place`."""
+def write_frozen(frozen: Frozen, place: Path, profile: Path | None) -> None:
+    """Write `design.json` below `place`, and a copy of the profile unless it is lost (None).
+    SystemExit where `profile` is another one."""
+    if profile is not None and _sha256(profile) != frozen.sha256:
+        raise SystemExit(f"{profile} is not the profile that {DESIGN} names")
     place.mkdir(parents=True, exist_ok=True)
-    content = (profile or PROFILES / f"{frozen.profile}.json").read_bytes()
     (place / DESIGN).write_text(json.dumps(asdict(frozen), indent=1) + "\n")
-    (place / PROFILE).write_bytes(content)
+    if profile is not None and profile != place / PROFILE:
+        shutil.copyfile(profile, place / PROFILE)
 
 
 def read_frozen(place: Path = RESULTS) -> Frozen | None:

@@ -11,13 +11,14 @@ from benchmarks.side_by_side.cells import (
     GPU_MODEL,
     LARGEST_KV,
     OPTIONS,
+    RESULTS,
     Cell,
     cell_trace,
     read_cells,
     trace_path,
     write_cells,
 )
-from benchmarks.side_by_side.frozen import Frozen, freeze, read_frozen, write_frozen
+from benchmarks.side_by_side.frozen import PROFILE, Frozen, doubt_of, read_frozen, write_frozen
 
 __all__ = ["job_of", "measure"]
 
@@ -49,7 +50,7 @@ def measure(
         frozen = _designed_for_this_gpu()
         if read_frozen(out) not in (None, frozen):
             raise SystemExit(f"{out} holds runs of another design: choose another directory")
-        write_frozen(frozen, out)
+        write_frozen(frozen, out, RESULTS / PROFILE)
     write_cells(read_cells(), out)
     here = _with_traces(cells)
     jobs = list(map(job_of, here))
@@ -85,9 +86,6 @@ def _designed_for_this_gpu() -> Frozen:
             f"the cells were designed for {designed}, here is {here}: their loads would not be what "
             f"they say; run design --gpu {here}"
         )
-    if frozen != freeze(here):
-        raise SystemExit(
-            f"the profile {frozen.profile} has changed since the cells were designed: run design "
-            f"--gpu {here}"
-        )
+    if doubt := doubt_of(RESULTS, str(RESULTS / PROFILE)):
+        raise SystemExit(f"{RESULTS / PROFILE}: {doubt} Run design --gpu {here}")
     return frozen

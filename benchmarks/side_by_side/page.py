@@ -68,7 +68,8 @@ _NOTES = (
     "counts measured runs, the others cells.",
     "The simulation knows the trace, the configuration and the profile, and nothing of the measured "
     "runs but their capacity. Idle time was skipped on the GPU but for 50 ms a wait; in simulation the "
-    "GPU cools over all of it.",
+    "GPU cools over all of it. The Mooncake conversation trace has a clock that ticks every few "
+    "seconds; the requests of a tick arrive evenly until the next one, on both sides.",
 )
 _SHOWCASE = (
     "All policies of a trace get the same requests at the same pace: 0.6 of what the GPU serves "

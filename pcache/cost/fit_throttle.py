@@ -34,7 +34,7 @@ _THRESHOLDS = ((0.0, 0.15, 0.3, 0.4, 0.5, 0.6, 0.7), (0.3, 0.4, 0.5, 0.6, 0.7, 0
 """No more than a sequence of some seconds reaches: beyond what was seen, a slope is only noise."""
 
 _DRAWS = (0.0, 0.15, 0.3, 0.45)
-"""Below any threshold that fits, for decodes alone keep a GPU at its clock."""
+"""Of waiting for memory, where computing draws 1 and an idle GPU nothing."""
 
 _MOSTLY_MEMORY = 0.3
 """Without a shape of a smaller compute share the two slowdowns of a stage cannot be told apart."""
@@ -126,7 +126,7 @@ def _note_excesses(lines: F8, tau: float, threshold: float, draw: float, found: 
 
 
 def _slowdowns(slowed: F8, steps: _Steps) -> tuple[F8, float]:
-    """Two slowdowns a stage, and the sum of squared relative errors that is left."""
+    """Two slowdowns a stage, and the weighted sum of squared relative errors that is left."""
     measured = steps.lines[:, _MEASURED]
     weight = np.sqrt(measured / measured.mean())
     of_shape = np.eye(steps.kinds.max() + 1)[steps.kinds] * measured[:, None]

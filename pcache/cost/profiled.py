@@ -5,8 +5,9 @@ and the linear layers compute the `linear_rows` of both together. With M of them
 
     linear(M) + eager + head·[s > 0] + sample·s
       + extends·[any] + extend·n + extend_context·context + tile_context·context of all tiles
-                                                                 (of those with several tokens)
-      + decode·n + context(unshared) + shared_context·shared     (of those with one)
+      + split_extends·[longest > 128]                            (of those with several tokens)
+      + decode·n + context(unshared) + shared_context·shared
+      + split_decodes·[longest > 128]                            (of those with one)
 
 Attention cuts new tokens into tiles; each computes with all of its context, however few tokens fill
 it. Decodes only read KV; what several of them read from the same blocks is cheaper, for a GPU's cache
@@ -41,7 +42,7 @@ TERMS = (
 ) = range(len(TERMS))  # fmt: skip
 
 SPLIT_CONTEXT = 128
-"""Attention may split what reads a longer context, and then joins the parts."""
+"""Positions that attention takes at a time. What reads more may be split, and the parts are joined."""
 
 PADDING = 16
 """Steps outside graphs are padded to multiples of this, or of more."""

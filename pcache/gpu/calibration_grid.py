@@ -1,8 +1,9 @@
 """Which steps a calibration measures: a designed grid to fit, and drawn ones to test the fit on.
 
 The grid covers every CUDA graph with little context, attention over growing contexts on top of some
-of them, large extends, and both together. Contexts are drawn between powers of two: attention is cut
-into whole tiles and chunks, and one context by itself may be a lucky one. The steps held out are drawn
+of them, large extends, and both together. Where little else differs, of decodes and of single short
+extends, contexts are drawn between powers of two: attention is cut into whole tiles and chunks, and one
+context by itself may be a lucky one. The steps held out are drawn
 over the same ranges with ragged lengths, as traffic has them. All is fixed before anything is measured.
 """
 
@@ -84,7 +85,7 @@ def designed_steps(limits: Limits) -> list[StepShape]:
     """The grid, without what the limits rule out."""
     rng = np.random.default_rng(_DRAWN_WITH)
     parts = (
-        _graphs(limits, rng), _decodes(rng, limits), _shared_decodes(), _short_extends(rng),
+        _graphs(limits, rng), _decodes(rng), _shared_decodes(), _short_extends(rng),
         _long_extends(limits), _mixed(),
     )  # fmt: skip
     shapes = dict.fromkeys(shape for part in parts for shape in part if limits.allow(shape))
@@ -109,13 +110,12 @@ def _graphs(limits: Limits, rng: np.random.Generator) -> Iterator[StepShape]:
         yield _step((contexts[0], tokens - tokens // 8, 1), *((n, 1, 1) for n in contexts[1:]))
 
 
-def _decodes(rng: np.random.Generator, limits: Limits) -> Iterator[StepShape]:
+def _decodes(rng: np.random.Generator) -> Iterator[StepShape]:
     """Small batches over all contexts, ragged as in traffic, and larger ones over every other."""
     for batch, (low, high) in product((1, 2, 4, 8), pairwise(_CONTEXTS)):
         yield _step(*((_log_uniform(rng, low, high), 1, 1) for _ in range(batch)))
     for batch, (low, high) in product((16, 32, 64, 128, 256), pairwise(_CONTEXTS[1::2])):
-        if (low + high) // 2 * batch < limits.kv_tokens:
-            yield _step(*((_log_uniform(rng, low, high), 1, 1) for _ in range(batch)))
+        yield _step(*((_log_uniform(rng, low, high), 1, 1) for _ in range(batch)))
     for batch in (8, 24, 64, 160):
         yield _step((256, 1, batch), (8192, 1, batch // 4))
         yield _step((256, 1, batch), (30000, 1, 1))

@@ -28,6 +28,7 @@ from pcache.gpu.kv_pool import KVPool
 from pcache.gpu.layouts import GraphBuckets, Layouts
 from pcache.gpu.model import Model
 from pcache.gpu.packing import ArrangedStep, arrange, pack
+from pcache.gpu.reserved_memory import reserve_in_one_piece
 from pcache.gpu.sampling import Sampler, SamplingConfig
 from pcache.gpu.staging import Slot, Staging
 from pcache.gpu.step import MAX_RUNS, StepInputs, StepLayout, StepOutputs, StepTensors
@@ -37,8 +38,6 @@ from pcache.types import I4
 __all__ = ["MAX_IN_FLIGHT", "Pending", "PrepareReport", "Runner", "RunnerConfig"]
 
 MAX_IN_FLIGHT = 4
-_SPARE = 1.25
-"""Memory kept for steps, over what the largest of them need: other sizes leave other gaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ class Runner:
             self._synchronize()
             compiled = time.perf_counter_ns()
             if on_gpu:
-                _reserve_in_one_piece(self._device)
+                reserve_in_one_piece(self._device)
                 for layout in self._layouts.graphs():
                     self._stage_padding(layout)
                     self._graphs.capture(layout)
@@ -124,7 +123,8 @@ class Runner:
         return PrepareReport(len(self._graphs), compiled - began, time.perf_counter_ns() - compiled)
 
     def launch(self, inputs: StepInputs, keep_logits: bool = False) -> Pending:
-        """Submit one step and return. Nothing here waits for the device.
+        """Submit one step and return. Nothing here waits for the device, but for pinned memory when
+        more surplus table runs come than ever before.
 
         Raises DeviceError where the device gave up.
         """
@@ -226,18 +226,6 @@ class Runner:
         tokens = self._sampler(logits)
         self._last_tokens.index_copy_(0, step.sample_rows.long(), tokens.int())
         return StepResult(tokens, logits)
-
-
-def _reserve_in_one_piece(device: torch.device) -> None:
-    """Make one block, larger than any step needs, of the memory that the allocator keeps.
-
-    Blocks of the sizes that the largest steps asked for may be too small for what another step asks
-    for. Then the allocator turns to the driver, which waits for all that the GPU has been given to do.
-    """
-    used, peak = torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
-    torch.cuda.empty_cache()
-    free, _ = torch.cuda.mem_get_info(device)
-    torch.empty(min(int(_SPARE * (peak - used)), free // 2), dtype=torch.uint8, device=device)
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,14 @@ from benchmarks.jobs import Job, engine_settings, finished, measure_jobs
 from benchmarks.side_by_side import analyse as analysing
 from benchmarks.side_by_side import measure as measuring
 from benchmarks.side_by_side.causes import cause, phases
-from benchmarks.side_by_side.cells import RESULTS, Cell, read_cells, spread_ticks, write_cells
+from benchmarks.side_by_side.cells import (
+    RESULTS,
+    Cell,
+    read_cells,
+    spread_ticks,
+    trace_path,
+    write_cells,
+)
 from benchmarks.side_by_side.design import FEWEST, LONGEST_S, covering_rows
 from benchmarks.side_by_side.frozen import PROFILE, doubt_of, freeze, write_frozen
 from benchmarks.side_by_side.targets import LIMITS, errors_of, summary_of
@@ -89,7 +97,7 @@ def test_the_summary_counts_cells_and_names_the_furthest(pair: Pair) -> None:
     assert table["met_without_spread"].sum() == 2 + len(alone) < 2 + len(near)
 
 
-def test_cells_keep_to_their_time_and_were_designed_with_the_shipped_profile() -> None:
+def test_cells_keep_to_their_time_and_their_profile_lies_with_them() -> None:
     cells = read_cells()
     sized = [cell for cell in cells if cell.study != "ladder" and cell.requests > FEWEST]
     assert all(cell.busy_s <= LONGEST_S for cell in sized)
@@ -101,13 +109,22 @@ def test_cells_keep_to_their_time_and_were_designed_with_the_shipped_profile() -
 
 def test_a_profile_that_came_after_the_runs_is_doubted(tmp_path: Path) -> None:
     assert "do not say" in str(doubt_of(tmp_path, None))
-    frozen = freeze("h200")
-    write_frozen(frozen, tmp_path)
+    frozen, shipped = freeze("h200")
+    write_frozen(frozen, tmp_path, shipped)
     assert doubt_of(tmp_path, None) is None
     assert doubt_of(tmp_path, str(tmp_path / PROFILE)) is None
     other = tmp_path / "other.json"
     other.write_text("{}")
     assert frozen.profile in str(doubt_of(tmp_path, str(other)))
+    with pytest.raises(SystemExit, match="is not the profile that design"):
+        write_frozen(frozen, tmp_path, other)
+
+
+def test_the_traces_of_archived_cells_are_still_known() -> None:
+    for place in (RESULTS, RESULTS.with_name("side-by-side-h100")):
+        for trace in {cell.trace for cell in read_cells(place)}:
+            with suppress(FileNotFoundError):  # known, but its file is elsewhere
+                trace_path(trace)
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -6,10 +6,10 @@ partial results `merge` joins. The plan is made once a step by one small kernel 
 layer; it reads all lengths from device memory, so it can be captured in a CUDA graph together with
 the layers and replayed on other lengths.
 
-Whole tiles fill as many waves as they can, longest requests first, a wave being one item for each
-program that runs at a time; the tiles that are left are cut into chunks that fill one more. Or all
-are cut, where one is long. Either way with the chunk length, among 32 candidate chunk counts for the
-longest tile to cut, that minimises
+A wave is one item for each program that runs at a time. The longest requests, as many as fit into full
+waves with all their tiles, stay whole, and the rest is cut into chunks; or all may be cut, as where one
+is long. Either way with the chunk length, among 32 candidate chunk counts for the longest tile to cut,
+that minimises
 
     max(whole waves · mean whole item + waves of chunks · mean chunk, longest item) [+ the merge],
 
@@ -155,6 +155,7 @@ class AttentionPlan:
             NUM_KV_HEADS=self.num_kv_heads, TILE_TOKENS=self.tile_tokens, BLOCK_N=self.shape.block_n,
             ITEM_OVERHEAD=_ITEM_OVERHEAD, MERGE_COST=_MERGE_COST, ONE_TOKEN=q_starts is None,
             REQUESTS=triton.next_power_of_2(self.max_requests), CANDIDATES=32, WIDTH=128,
+            num_warps=4 if self.max_requests <= 256 else 16,
         )  # fmt: skip
 
 
@@ -179,8 +180,8 @@ def _sum(values, where):
 
 @triton.jit
 def _whole_from(tiles, order, programs, NUM_KV_HEADS: tl.constexpr):
-    """The lowest of the `order` of requests whose tiles, whole, fill waves: all that come before it
-    too. A number above every order if there are too few tiles for one wave."""
+    """The `order` of the last request that fits into full waves with all its tiles and those of the
+    requests before it. A number above every order if there are too few tiles for one wave."""
     packed = tl.sort((order << 24) | tiles.to(tl.int64), descending=True)
     items = tl.cumsum((packed & 0xFFFFFF).to(tl.int32), 0) * NUM_KV_HEADS
     slots = tl.max(items, 0) // programs * programs
