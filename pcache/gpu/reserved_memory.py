@@ -11,7 +11,7 @@ _SPARE = 1.25
 
 
 def reserve_in_one_piece(device: torch.device) -> None:
-    """Make one block of the memory that the allocator keeps, of the peak since its statistics were reset.
+    """Make one block of the memory that the allocator keeps, as large as its peak since it was reset.
 
     Blocks of the sizes that the largest steps asked for may be too small for what another step asks
     for. Then the allocator turns to the driver, which waits for all that the GPU has been given to do.

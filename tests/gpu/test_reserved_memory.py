@@ -18,6 +18,7 @@ def test_spare_memory_is_only_what_graphs_can_do_without(
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_other_sizes_need_no_more_memory_from_the_driver() -> None:
     device, size = torch.device("cuda"), 64 << 20
     torch.cuda.reset_peak_memory_stats(device)
