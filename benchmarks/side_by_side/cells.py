@@ -61,11 +61,11 @@ class Excerpt:
 
 
 EXCERPTS = {
-    "chat": Excerpt("multi-turn-chat.jsonl.xz", None, 50),
-    "agent": Excerpt("agent-tools.jsonl.xz", None, 100),
-    "few-shot": Excerpt("few-shot.jsonl.xz", None, 220),
-    "rag": Excerpt("rag.jsonl.xz", None, 45),
-    "tree": Excerpt("tree-of-thought.jsonl.xz", None, 150),
+    "chat": Excerpt("multi-turn-chat.jsonl.xz", None, 80),
+    "agent": Excerpt("agent-tools.jsonl.xz", None, 200),
+    "few-shot": Excerpt("few-shot.jsonl.xz", None, 400),
+    "rag": Excerpt("rag.jsonl.xz", None, 70),
+    "tree": Excerpt("tree-of-thought.jsonl.xz", None, 300),
     "conversation": Excerpt("mooncake_conversation.jsonl.xz", 2354.0, 16, ticks=True),
 }
 _EARLIER_EXCERPTS = {"mooncake": Excerpt("mooncake_conversation.jsonl.xz", 1800.0, 12)}
