@@ -16,7 +16,7 @@ from pcache.trace.slice import slice_trace
 from pcache.types import I8, Trace
 
 __all__ = ["BLOCK_SIZE", "CELLS", "GPU_MODEL", "LARGEST_KV", "OPTIONS", "RESULTS", "Cell", "cell_trace",
-           "read_cells", "spread_ticks", "trace_path", "write_cells"]  # fmt: skip
+           "has_ticks", "read_cells", "spread_ticks", "trace_path", "write_cells"]  # fmt: skip
 
 RESULTS = Path(__file__).parents[2] / "reports" / "side-by-side"
 CELLS = "cells.csv"
@@ -85,6 +85,11 @@ def trace_path(name: str) -> Path:
 def cell_trace(name: str, time_scale: float, requests: int | None = None) -> Trace:
     """The first requests (None: all) of the excerpt `name`, arriving `time_scale` times as fast."""
     return slice_trace(_whole(name), limit=requests, time_scale=time_scale)
+
+
+def has_ticks(name: str) -> bool:
+    """Whether arrivals of the excerpt `name` are spread within the ticks of its trace's clock."""
+    return _excerpt(name).ticks
 
 
 def _excerpt(name: str) -> Excerpt:

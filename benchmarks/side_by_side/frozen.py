@@ -41,13 +41,15 @@ def freeze(gpu: str) -> tuple[Frozen, Path]:
 
 
 def write_frozen(frozen: Frozen, place: Path, profile: Path | None) -> None:
-    """Write `design.json` below `place`, and a copy of the profile unless it is lost (None).
-    SystemExit where `profile` is another one."""
+    """Write `design.json` below `place`, and a copy of the profile, or leave none where it is lost
+    (None). SystemExit where `profile` is another one."""
     if profile is not None and _sha256(profile) != frozen.sha256:
         raise SystemExit(f"{profile} is not the profile that {DESIGN} names")
     place.mkdir(parents=True, exist_ok=True)
     (place / DESIGN).write_text(json.dumps(asdict(frozen), indent=1) + "\n")
-    if profile is not None and profile != place / PROFILE:
+    if profile is None:
+        (place / PROFILE).unlink(missing_ok=True)
+    elif profile != place / PROFILE:
         shutil.copyfile(profile, place / PROFILE)
 
 

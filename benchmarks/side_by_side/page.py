@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from benchmarks.side_by_side.cells import has_ticks
 from pcache.report.facts import Fact, measured_on, world_sentences
 from pcache.report.figures import Chart, cell_errors, cell_scatter, ladder, pair_bars
 from pcache.report.pairs import COMPARED, Pair
@@ -27,7 +28,7 @@ SHOWN = ("hit_rate", "ttft_mean_ms", "ttft_p50_ms", "ttft_p99_ms")
 def render(study: Study, out: Path) -> Path:
     """Write page, charts and tables to `out`."""
     sections = [
-        Section("What came out", _findings(study), table=_summary(study.summary), notes=_NOTES),
+        Section("What came out", _findings(study), table=_summary(study.summary), notes=_notes(study)),
         Section("Much sharing and little", _SHOWCASE, [_showcase(study)], _showcase_table(study)),
         Section("The ladder of serving, on both sides", (), [partial(ladder.draw, study.ladder)]),
         Section(
@@ -68,13 +69,21 @@ _NOTES = (
     "counts measured runs, the others cells.",
     "The simulation knows the trace, the configuration and the profile, and nothing of the measured "
     "runs but their capacity. Idle time was skipped on the GPU but for 50 ms a wait; in simulation the "
-    "GPU cools over all of it. The Mooncake conversation trace has a clock that ticks every few "
-    "seconds; the requests of a tick arrive evenly until the next one, on both sides.",
+    "GPU cools over all of it.",
+)
+_TICKS = (
+    "{trace}: the clock of the trace ticks every few seconds, and requests of a tick arrive evenly "
+    "until the next one, on both sides."
 )
 _SHOWCASE = (
     "All policies of a trace get the same requests at the same pace: 0.6 of what the GPU serves "
     "without a cache, with room for everything.",
 )
+
+
+def _notes(study: Study) -> tuple[str, ...]:
+    spread = [trace for trace in dict.fromkeys(study.errors["group"]) if has_ticks(trace)]
+    return (*_NOTES, *(_TICKS.format(trace=trace) for trace in spread))
 
 
 def _findings(study: Study) -> list[str]:

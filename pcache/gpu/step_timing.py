@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -26,11 +27,6 @@ _MEASURE_NS = 30_000_000
 _FEWEST, _MOST = 2, 12
 _LONG_NS = 30_000_000
 """Steps from here on need no warm-up, and their first run counts."""
-_QUEUED, _QUEUED_ROUNDS = 2, 3
-"""No more at a time: a driver takes about a thousand launches ahead of the GPU, then it waits."""
-_LONG_REST_NS = 500_000_000
-"""Before a long step that computes much, for its earlier runs were the load of a good part of a
-second."""
 _HEAVY_TOKENS = 256
 """New tokens from which a step may bring the GPU to its power limit."""
 _HOST_MATTERS = 0.6
@@ -41,6 +37,21 @@ _PAUSE_OVER_LAUNCHES = 1.5
 """How much longer a pause is than launching what is queued behind it, and one step more."""
 _ALONE_REPEATS = 2
 _ALONE_WITHIN_NS = 60_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """`rounds` times, `num_steps` launched while the GPU pauses for `rest_ns` or longer."""
+
+    rounds: int
+    num_steps: int
+    rest_ns: int
+
+
+_LIGHT, _HEAVY = _Queue(3, 2, 0), _Queue(3, 1, GPU_REST_NS)
+"""No more steps at a time: a driver takes about a thousand launches ahead of the GPU, then it waits."""
+_LONG_AND_HEAVY = _Queue(1, 1, 500_000_000)
+"""Its earlier runs were the load of a good part of a second, and the GPU rests as long."""
 
 
 def is_heavy(shape: StepShape) -> bool:
@@ -60,16 +71,10 @@ def time_step(steps: SyntheticRunner, shape: StepShape, *, alone: bool, held_out
     if steps.model.device.type == "cuda":
         host_ns = float(np.median(hosts))
         if is_heavy(shape):
-            rounds, rest_ns = _QUEUED_ROUNDS, GPU_REST_NS
-            if rough_ns >= _LONG_NS:
-                rounds, rest_ns = 1, _LONG_REST_NS
-            pause_ns = max(_PAUSE_OVER_LAUNCHES * 2 * host_ns, rest_ns)
-            on_gpu = _queued(steps, inputs, rounds=rounds, queued=1, pause_ns=pause_ns)
+            queue = _LONG_AND_HEAVY if rough_ns >= _LONG_NS else _HEAVY
+            on_gpu = _queued(steps, inputs, queue, host_ns)
         elif host_ns > _HOST_MATTERS * np.median(on_gpu):
-            pause_ns = _PAUSE_OVER_LAUNCHES * (_QUEUED + 1) * host_ns
-            on_gpu = _queued(
-                steps, inputs, rounds=_QUEUED_ROUNDS, queued=_QUEUED, pause_ns=pause_ns
-            )
+            on_gpu = _queued(steps, inputs, _LIGHT, host_ns)
     apart = (0, 0)
     if alone and rough_ns < _ALONE_WITHIN_NS:
         apart = _alone(steps, inputs)
@@ -113,13 +118,14 @@ def _note(step: Pending, tokens_at: list[int], on_gpu: list[int]) -> None:
 
 
 def _queued(
-    steps: SyntheticRunner, inputs: StepInputs, *, rounds: int, queued: int, pause_ns: float
+    steps: SyntheticRunner, inputs: StepInputs, queue: _Queue, host_ns: float
 ) -> Sequence[int]:
-    """On the GPU, of `queued` steps a round that were all launched while it paused."""
+    """On the GPU, of steps that take `host_ns` to launch and were launched while it paused."""
     on_gpu = []
-    for _ in range(rounds):
+    pause_ns = max(_PAUSE_OVER_LAUNCHES * (queue.num_steps + 1) * host_ns, queue.rest_ns)
+    for _ in range(queue.rounds):
         torch.cuda._sleep(int(pause_ns * _CYCLES_A_NS))
-        pending = [steps.runner.launch(inputs) for _ in range(queued)]
+        pending = [steps.runner.launch(inputs) for _ in range(queue.num_steps)]
         on_gpu += [step.wait().gpu_ns for step in pending]
     return on_gpu
 

@@ -23,8 +23,8 @@ __all__ = ["load_sequences", "time_sequence"]
 _REST_S = 1.0
 _SHORT_NS, _LONG_NS, _TRAFFIC_NS = 400_000_000, 4_000_000_000, 12_000_000_000
 _DECODES, _DECODE_CONTEXT = 8, 1024
-_BETWEEN = 150
-"""Most decodes between two prefills of the traffic."""
+_PREFILLS, _BETWEEN = 100, 150
+"""Prefills after which the traffic repeats itself, and most decodes between two of them."""
 
 
 def load_sequences(limits: Limits) -> list[tuple[tuple[StepShape, ...], int]]:
@@ -48,7 +48,7 @@ def _traffic(prefills: tuple[StepShape, ...], decode: StepShape) -> tuple[StepSh
     """Prefills in random order, each before 1 to _BETWEEN decodes, evenly by the logarithm."""
     rng = np.random.default_rng(1)
     turns: list[StepShape] = []
-    for number in rng.integers(len(prefills), size=500):
+    for number in rng.integers(len(prefills), size=_PREFILLS):
         decodes = round(float(np.exp(rng.uniform(0, np.log(_BETWEEN)))))
         turns += [prefills[number], *[decode] * decodes]
     return tuple(turns)

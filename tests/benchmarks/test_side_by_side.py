@@ -20,6 +20,7 @@ from benchmarks.side_by_side.causes import cause, phases
 from benchmarks.side_by_side.cells import (
     RESULTS,
     Cell,
+    has_ticks,
     read_cells,
     spread_ticks,
     trace_path,
@@ -118,6 +119,8 @@ def test_a_profile_that_came_after_the_runs_is_doubted(tmp_path: Path) -> None:
     assert frozen.profile in str(doubt_of(tmp_path, str(other)))
     with pytest.raises(SystemExit, match="is not the profile that design"):
         write_frozen(frozen, tmp_path, other)
+    write_frozen(frozen, tmp_path, None)
+    assert not (tmp_path / PROFILE).exists()
 
 
 def test_the_traces_of_archived_cells_are_still_known() -> None:
@@ -125,6 +128,8 @@ def test_the_traces_of_archived_cells_are_still_known() -> None:
         for trace in {cell.trace for cell in read_cells(place)}:
             with suppress(FileNotFoundError):  # known, but its file is elsewhere
                 trace_path(trace)
+    assert has_ticks("conversation")
+    assert not has_ticks("mooncake")
 
 
 @pytest.mark.usefixtures("one_thread")
