@@ -3,8 +3,8 @@
 The grid covers every CUDA graph with little context, attention over growing contexts on top of some
 of them, large extends, and both together. Where little else differs, of decodes and of single short
 extends, contexts are drawn between powers of two: attention is cut into whole tiles and chunks, and one
-context by itself may be a lucky one. The steps held out are drawn
-over the same ranges with ragged lengths, as traffic has them. All is fixed before anything is measured.
+context by itself may be a lucky one. The steps held out are drawn over the same ranges with ragged
+lengths, as traffic has them. All is fixed before anything is measured.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SHORT, _USUAL = 32, (((400, 900), 4), ((900, 2600), 16))
 (from, to), with how many decodes."""
 _CONTEXTS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 60000)
 """Between two of them one context is drawn."""
-_DRAWN_WITH = 7
+_SEED = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def _eager_sizes(limits: Limits) -> list[int]:
 
 def designed_steps(limits: Limits) -> list[StepShape]:
     """The grid, without what the limits rule out."""
-    rng = np.random.default_rng(_DRAWN_WITH)
+    rng = np.random.default_rng(_SEED)
     parts = (
         _graphs(limits, rng), _decodes(rng), _shared_decodes(), _short_extends(rng),
         _long_extends(limits), _mixed(),

@@ -47,7 +47,7 @@ class Sampler:
         if self._config.top_p < 1:
             probabilities = _nucleus(probabilities, self._config.top_p)
         noise = torch.empty_like(probabilities).exponential_(generator=self.generator)
-        return (probabilities / noise).argmax(dim=-1)
+        return argmax(probabilities / noise)
 
 
 def argmax(logits: torch.Tensor) -> torch.Tensor:
