@@ -80,6 +80,16 @@ class Layouts:
             self.eager(self._planned(1), 0, 1),
         ]
 
+    def varied(self) -> list[StepLayout]:
+        """Eager layouts of every padded number of tokens, and with every number of samples."""
+        largest = self._max_step_tokens + 2 * PADDING  # extends and decodes are padded each
+        steps = range(PADDING, largest + 1, PADDING)
+        sizes = sorted({self.eager(tokens, 0, 1).extend_tokens for tokens in steps})
+        return [
+            self.eager(sizes[i % len(sizes)], 0, 1 + i % self._max_rows)
+            for i in range(max(len(sizes), self._max_rows))
+        ]
+
     @property
     def sizes(self) -> EngineSizes:
         """What decides how a step is run."""

@@ -44,14 +44,15 @@ class Model:
         slots: torch.Tensor,
         pool: KVPool,
         attention: StepAttention,
+        num_layers: int | None = None,
     ) -> torch.Tensor:
         """Normed hidden states [tokens, hidden] of tokens with `ids` and `positions` (int32), whose
-        keys and values go to `slots` (int64, -1: nowhere)."""
+        keys and values go to `slots` (int64, -1: nowhere), after the first `num_layers` or all."""
         eps = self.shape.rms_norm_eps
         residual = embedding(ids, self._weights.embedding)
         normed = torch.empty_like(residual)
         branch: torch.Tensor | None = None
-        for index, layer in enumerate(self._weights.layers):
+        for index, layer in enumerate(self._weights.layers[:num_layers]):
             self._add_norm(residual, branch, layer.input_norm, normed)
             qkv = linear(normed, layer.qkv, layer.qkv_bias)
             k_cache, v_cache = pool.layer(index)

@@ -116,6 +116,7 @@ class Runner:
             compiled = time.perf_counter_ns()
             if on_gpu:
                 reserve_in_one_piece(self._device)
+                self._load_kernels()
                 for layout in self._layouts.graphs():
                     self._stage_padding(layout)
                     self._graphs.capture(layout)
@@ -189,6 +190,14 @@ class Runner:
             "context too long"
         )
 
+    def _load_kernels(self) -> None:
+        """Run one layer in steps of all sizes. A library loads a kernel when a size first needs it, and
+        small tensors need memory of the driver: either waits for all that the GPU has to do."""
+        for layout in self._layouts.varied():
+            self._stage_padding(layout)
+            self._run(layout, num_layers=1)
+        self._synchronize()
+
     def _stage_padding(self, layout: StepLayout) -> None:
         """Put a step of nothing but padding on the device."""
         none = np.zeros(0, dtype=np.int32)
@@ -208,7 +217,7 @@ class Runner:
     def _ints(self, *size: int) -> torch.Tensor:
         return torch.zeros(*size, dtype=torch.int32, device=self._device)
 
-    def _run(self, layout: StepLayout) -> StepResult | None:
+    def _run(self, layout: StepLayout, num_layers: int | None = None) -> StepResult | None:
         """The device's part of a step, from the packed buffer to the sampled tokens."""
         step = StepTensors.view(self._staging.on_device, layout)
         self._model.backend.table_update(step.runs.view(-1, 4), step.num_runs, self._table)
@@ -219,7 +228,7 @@ class Runner:
             self._table, self._pool.block_size, ids, slots,
         )  # fmt: skip
         attention = self._attention.plan(step)
-        hidden = self._model.forward(ids, step.positions, slots, self._pool, attention)
+        hidden = self._model.forward(ids, step.positions, slots, self._pool, attention, num_layers)
         if layout.samples == 0:
             return None
         logits = self._model.logits(hidden.index_select(0, step.sample_tokens))

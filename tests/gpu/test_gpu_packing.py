@@ -102,6 +102,18 @@ def test_a_step_runs_in_the_smallest_graph_that_holds_it(
         assert layout.decodes in (0, 4)
 
 
+@given(st.integers(0, 600), st.integers(0, 40), st.integers(1, 40))
+def test_varied_layouts_know_the_sizes_of_every_eager_step(
+    tokens: int, decodes: int, samples: int
+) -> None:
+    layouts = Layouts(BUCKETS, max_rows=40, max_step_tokens=600)
+    step = layouts.eager(min(tokens, 600 - decodes), max(decodes, int(tokens == 0)), samples)
+    varied = layouts.varied()
+    assert step.num_tokens in {layout.num_tokens for layout in varied}
+    assert step.samples in {layout.samples for layout in varied}
+    assert all(layout.num_ints <= layouts.max_ints for layout in varied)
+
+
 def test_no_graph_has_a_size_that_cublas_is_slow_at() -> None:
     graphs = Layouts(GraphBuckets(), max_rows=256, max_step_tokens=8192).graphs()
     assert 448 not in {graph.num_tokens for graph in graphs}
