@@ -8,6 +8,9 @@ linear in 1/F_k and the slowdowns:
 
     m/F_k - slowdowns·e = 1
 
+Waiting for memory is slowed by no more than computing is: what is found of a stage is the slowdown of
+both, and what computing has over it.
+
 A step counts as much as it took, or many decodes would outweigh the few steps that are slowed most.
 """
 
@@ -67,8 +70,10 @@ def fit_throttle(sequences: Sequence[LoadSequence], model: CostModel) -> F8:
             slowdowns, loss = _slowdowns(np.hstack([recent, lasting]), steps)
             if loss < least:
                 least = loss
+                both, more, long_both, long_more = slowdowns
                 best = np.array([
-                    (*slowdowns[:2], at, tau, draw), (*slowdowns[2:], long_at, long_tau, draw),
+                    (both + more, both, at, tau, draw),
+                    (long_both + long_more, long_both, long_at, long_tau, draw),
                 ])  # fmt: skip
     return best
 
@@ -108,11 +113,11 @@ def _tells_memory(steps: _Steps) -> bool:
 
 
 def _excesses(steps: _Steps, tau: float, threshold: float, draw: float) -> F8:
-    """What each slowdown of a stage is multiplied with, [steps, 2]."""
+    """What each slowdown of a stage is multiplied with, [steps, 2]: that of all of a step, and what its
+    computing has over that."""
     found, share = np.empty(len(steps.lines)), steps.lines[:, _SHARE]
     _note_excesses(steps.lines, tau, threshold, draw, found)
-    rest = 1 - share if _tells_memory(steps) else np.zeros(len(share))
-    return found[:, None] * np.column_stack([share, rest])
+    return found[:, None] * np.column_stack([np.full(len(share), _tells_memory(steps)), share])
 
 
 @hot

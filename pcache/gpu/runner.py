@@ -28,7 +28,7 @@ from pcache.gpu.kv_pool import KVPool
 from pcache.gpu.layouts import GraphBuckets, Layouts
 from pcache.gpu.model import Model
 from pcache.gpu.packing import ArrangedStep, arrange, pack
-from pcache.gpu.reserved_memory import reserve_in_one_piece
+from pcache.gpu.reserved_memory import needed_bytes, reserve_in_one_piece
 from pcache.gpu.sampling import Sampler, SamplingConfig
 from pcache.gpu.staging import Slot, Staging
 from pcache.gpu.step import MAX_RUNS, StepInputs, StepLayout, StepOutputs, StepTensors
@@ -115,12 +115,12 @@ class Runner:
             self._synchronize()
             compiled = time.perf_counter_ns()
             if on_gpu:
-                reserve_in_one_piece(self._device)
-                self._load_kernels()
+                needed = needed_bytes(self._device)
                 for layout in self._layouts.graphs():
                     self._stage_padding(layout)
                     self._graphs.capture(layout)
-                self._synchronize()
+                reserve_in_one_piece(self._device, needed)
+                self._load_kernels()
         return PrepareReport(len(self._graphs), compiled - began, time.perf_counter_ns() - compiled)
 
     def launch(self, inputs: StepInputs, keep_logits: bool = False) -> Pending:

@@ -117,6 +117,16 @@ def test_a_known_throttle_comes_back(throttle: tuple[tuple[float, ...], ...], no
     assert found[0, threshold] == pytest.approx(known[0, threshold], abs=0.15)
 
 
+def test_computing_is_slowed_no_less_than_waiting_for_memory() -> None:
+    upside_down = np.array(((0.1, 0.3, 0.3, 60e6, 0.15), (0.0, 0.5, 0.4, 0.7e9, 0.15)))
+    extend, decode = StepShape(((0, 4096, 1),)), StepShape(((64, 1, 4),))
+    turns = [[extend], [extend, decode], [extend, *[decode] * 20]]
+    found = fit_throttle([sequence(shapes, upside_down, 1e9, 0) for shapes in turns], MODEL)
+    compute, memory = found[:, 0], found[:, 1]
+    assert memory.max() > 0
+    assert (memory <= compute).all()
+
+
 def test_a_sequence_is_predicted_step_by_step() -> None:
     known = np.array(((0.2, 0.1, 0.3, 60e6, 0.15), (0.5, 0.3, 0.6, 0.7e9, 0.15)))
     extend, decode = StepShape(((0, 4096, 1),)), StepShape(((64, 1, 4),))
