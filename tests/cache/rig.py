@@ -55,12 +55,14 @@ def policy_state(cache: Cache) -> Any:
 
 @dataclass
 class Alive:
-    """A request in a row: tokens allocated, tokens computed, blocks indexed before the last plan."""
+    """A request in a row: tokens allocated, tokens computed, blocks indexed before the last plan, and
+    whether another request has found what that plan indexed."""
 
     request: int
     held: int
     done: int
     indexed_before: int
+    found: bool = False
 
 
 class Rig:
@@ -108,6 +110,9 @@ class Rig:
         matched = hits * self.size
         first = min(prompt, matched + chunk)
         if admit(self.cache, row, hits, prompt, first):
+            for other, at in self.alive.items():
+                planned_blocks = row_blocks(self.cache, other)[at.indexed_before :]
+                at.found |= not set(planned_blocks).isdisjoint(row_blocks(self.cache, row))
             self.plan(row, Alive(request, first, matched, hits))
 
     def plan(self, row: int, at: Alive) -> None:
@@ -130,13 +135,11 @@ class Rig:
         self.plan(row, Alive(at.request, more, at.held, 0))
 
     def drop(self, row: int) -> None:
-        """Preempt. The last plan is taken back first where nobody has found its blocks yet."""
-        before = self.alive[row].indexed_before
-        others = {
-            block for other in self.alive if other != row for block in row_blocks(self.cache, other)
-        }
-        if not others.intersection(row_blocks(self.cache, row)[before:]):
-            unplan(self.cache, row, before)
+        """Preempt. The last plan is taken back first where nobody has found its blocks yet, not even one
+        who has left again: in a scheduler such a plan has run by then."""
+        at = self.alive[row]
+        if not at.found:
+            unplan(self.cache, row, at.indexed_before)
         self.release(row)
 
     def release(self, row: int) -> None:
