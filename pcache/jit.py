@@ -77,6 +77,8 @@ def inlined(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _without_references(function: Callable[P, R], forceinline: bool) -> Callable[P, R]:
+    if numba.config.DISABLE_JIT:
+        return function
     dispatcher = numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=forceinline)(
         function
     )

@@ -7,7 +7,7 @@ import re
 
 from pcache.errors import ConfigError
 
-__all__ = ["parse_bytes", "parse_milliseconds", "parse_tokens"]
+__all__ = ["parse_bytes", "parse_milliseconds", "parse_share", "parse_tokens"]
 
 _NUMBER = r"\s*([0-9]+(?:\.[0-9]+)?)\s*"
 _COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
@@ -48,3 +48,13 @@ def parse_bytes(option: str, text: str) -> int:
 def parse_milliseconds(option: str, text: str) -> float:
     """`500ms`, `2s` or a bare number of milliseconds."""
     return _parse(option, text, _MILLISECONDS, "500ms or 2s")
+
+
+def parse_share(option: str, text: str) -> float:
+    """`80%` as 0.8."""
+    match = re.fullmatch(_NUMBER + r"%\s*", text)
+    if match is None or not 0 < float(match[1]) <= 100:
+        raise ConfigError(
+            f"{option} {text!r} is no share above 0 and up to 100%; write it like 80%"
+        )
+    return float(match[1]) / 100

@@ -54,7 +54,7 @@ def compare(
     block_size: option.BlockSize = 16,
     evict: option.Evict = "lru",
     kv_tokens: option.KvTokens = None,
-    kv_memory: option.KvMemory = None,
+    kv_memory: option.KvMemoryOfDevice = None,
     append_unkeyed: option.AppendUnkeyed = False,
     batching: option.Batching = "chunked",
     order: option.Order = "fcfs",

@@ -18,8 +18,8 @@ from pcache.shapes import MODELS
 
 __all__ = [
     "LATENCY", "SCHEDULER", "AppendUnkeyed", "Batching", "BlockSize", "Evict",
-    "KvMemory", "KvTokens", "MaxRunning", "Model", "Order", "Out", "Overlap", "Policy", "SloTpot",
-    "SloTtft", "TokenBudget", "WarmUp", "print_results",
+    "KvMemory", "KvMemoryOfDevice", "KvTokens", "MaxRunning", "Model", "Order", "Out", "Overlap",
+    "Policy", "SloTpot", "SloTtft", "TokenBudget", "WarmUp", "print_results",
 ]  # fmt: skip
 
 CACHE, SCHEDULER, LATENCY = "Cache", "Scheduler", "Latency"
@@ -70,6 +70,16 @@ KvMemory = Annotated[
     str | None,
     typer.Option(
         "--kv-memory", help="Capacity in bytes of the model's KV, as 50GiB.", rich_help_panel=CACHE
+    ),
+]
+KvMemoryOfDevice = Annotated[
+    str | None,
+    typer.Option(
+        "--kv-memory",
+        help="Capacity in bytes of the model's KV, as 50GiB, or a share of the GPU's memory that is "
+        "free beside the weights, as 80%.",
+        show_default="90% where no capacity is given, on a GPU",
+        rich_help_panel=CACHE,
     ),
 ]
 Model = Annotated[str, typer.Option("--model", help=f"Model shape: {', '.join(MODELS)}.")]

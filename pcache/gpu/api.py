@@ -18,12 +18,20 @@ from pcache.configure import (
     set_up,
     target_ms,
 )
-from pcache.gpu.run import EngineSettings, GpuBench, longest_context, memory_tokens
+from pcache.gpu.run import (
+    USUAL_SHARE,
+    EngineSettings,
+    GpuBench,
+    longest_context,
+    memory_tokens,
+)
 from pcache.policies import parse_policies
+from pcache.quantities import parse_share
 from pcache.results import Results
 from pcache.rundir import Run
 from pcache.scheduler.results import RunFacts
 from pcache.scheduler.state import SchedulerConfig, check_order
+from pcache.shapes import ModelShape
 from pcache.types import Trace
 
 __all__ = ["run"]
@@ -54,18 +62,15 @@ def run(
     """Run the trace under each policy on the device, one after another, with one loaded model.
 
     Options are those of `pcache.simulate`, with `settings` for the device. `bench` is a model that was
-    loaded with these settings before; it keeps KV pool and CUDA graphs for the next call. Without a
-    capacity the KV pool takes 90 % of the memory that is free after loading the weights. Raises
-    DeviceError where there is no usable device, and what `simulate` raises.
+    loaded with these settings before; it keeps KV pool and CUDA graphs for the next call. `kv_memory`
+    may also be a share of the memory that is free beside the weights, as `80%`, and is `90%` where no
+    capacity is given. Raises DeviceError where there is no usable device, and what `simulate` raises.
     """
     loaded, setup = set_up(trace, warm_up, path)
     bench = bench or GpuBench(settings, longest_context(loaded))
     served = bench.serve(loaded, setup.forest)
     shape = replace(bench.model.shape, dtype_bytes=bench.model.dtype.itemsize)
-    capacity = capacity_tokens(kv_tokens, kv_memory, shape)
-    if capacity is None:
-        bench.release()
-        capacity = memory_tokens(bench.model)
+    capacity = _capacity(kv_tokens, kv_memory, shape, bench)
     configs = parse_policies(
         policy, block_size=block_size, eviction=evict, kv_tokens=capacity,
         append_unkeyed=append_unkeyed,
@@ -107,6 +112,20 @@ def run(
     )
 
 
+def _capacity(
+    kv_tokens: str | int | None, kv_memory: str | None, shape: ModelShape, bench: GpuBench
+) -> int:
+    """In tokens; a share of the device's memory with no pool in it."""
+    share = USUAL_SHARE
+    if kv_tokens is None and kv_memory is not None and "%" in kv_memory:
+        share, kv_memory = parse_share("--kv-memory", kv_memory), None
+    capacity = capacity_tokens(kv_tokens, kv_memory, shape)
+    if capacity is not None:
+        return capacity
+    bench.release()
+    return memory_tokens(bench.model, share)
+
+
 def _notes(runs: list[Run], capacity: int, kv_bytes: int) -> list[str]:
     last, ready = runs[-1].config, runs[0].config["before_time_zero"]
     compiling = ready["loop_compile_ns"] + ready["compile_ns"]
@@ -114,7 +133,8 @@ def _notes(runs: list[Run], capacity: int, kv_bytes: int) -> list[str]:
         f"KV capacity {capacity:,} tokens = {capacity * kv_bytes / 2**30:.1f} GiB; latencies are "
         f"{last['latency_source']}.",
         f"Before time zero: {compiling / 1e9:.1f} s compiling and trying the largest step, "
-        f"{ready['capture_ns'] / 1e9:.1f} s capturing {ready['num_graphs']} CUDA graphs.",
+        f"{ready['capture_ns'] / 1e9:.1f} s capturing {ready['num_graphs']} CUDA graphs and loading "
+        "kernels.",
     ]
     if last["failure"]:
         notes.insert(0, last["failure"])

@@ -94,14 +94,14 @@ class TritonAttention:
         shape: ModelShape,
         block_table: torch.Tensor,
         *,
-        max_rows: int,
+        max_decodes: int,
         block_size: int,
         dtype: torch.dtype,
     ) -> None:
         self._shape, self._table = shape, block_table
         self._block_size, self._dtype = block_size, dtype
         self._decode: DecodePlan | None = None
-        self._max_rows = max_rows
+        self._max_decodes = max_decodes
         self._extend: dict[tuple[int, int], ExtendPlan] = {}
 
     def plan(self, step: StepTensors) -> StepAttention:
@@ -120,7 +120,7 @@ class TritonAttention:
 
         if self._decode is None:
             self._decode = DecodePlan(
-                max_requests=self._max_rows,
+                max_requests=self._max_decodes,
                 num_heads=self._shape.num_heads,
                 num_kv_heads=self._shape.num_kv_heads,
                 head_dim=self._shape.head_dim,

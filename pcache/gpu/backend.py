@@ -51,7 +51,7 @@ def make_attention(
     shape: ModelShape,
     block_table: torch.Tensor,
     *,
-    max_rows: int,
+    max_decodes: int,
     block_size: int,
     dtype: torch.dtype,
 ) -> Attention:
@@ -59,7 +59,7 @@ def make_attention(
     if backend.name == "reference":
         return TorchAttention(shape, block_table)
     return TritonAttention(
-        shape, block_table, max_rows=max_rows, block_size=block_size, dtype=dtype
+        shape, block_table, max_decodes=max_decodes, block_size=block_size, dtype=dtype
     )
 
 

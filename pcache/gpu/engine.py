@@ -167,7 +167,7 @@ class EngineRun:
         launched(s)
         sum_up_plan(s, slot, self._sums)
         row = np.empty(NUM_COLUMNS, np.int64)
-        record_step(s, row, int(s.slots[slot].planned_at_ns), launched_at, 0, self._sums)
+        record_step(s, row, int(s.slots[slot].planned_at_ns), self._sums)
         self._rows.append(row)
         last = starts + counts - 1
         self._in_flight.append(_InFlight(pending, requests[samples], last[samples], row))
@@ -214,6 +214,6 @@ def compile_loop(trace: Trace) -> None:
     make_plan(s, int(first.arrival_ns[0]))
     sums, row = step_record(), np.empty(NUM_COLUMNS, np.int64)
     sum_up_plan(s, launched(s), sums)
-    record_step(s, row, 0, 0, 0, sums)
+    record_step(s, row, 0, sums)
     record_end(row, 0, 0)
     commit(s, 0)

@@ -7,8 +7,6 @@ a slot that nobody wrote shows up in the logits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 
@@ -17,41 +15,7 @@ from pcache.gpu.device import device_errors
 from pcache.shapes import ModelShape
 from pcache.types import I4
 
-__all__ = ["KVPool", "PoolSize", "kv_block_bytes"]
-
-
-@dataclass(frozen=True, slots=True)
-class PoolSize:
-    """How large a pool shall be: exactly one of tokens, bytes or a share of the free GPU memory."""
-
-    tokens: int = 0
-    num_bytes: int = 0
-    memory_share: float = 0.0
-
-    def num_blocks(
-        self, shape: ModelShape, block_size: int, dtype: torch.dtype, device: torch.device
-    ) -> int:
-        """Blocks of that size. A share is of what is free now, so ask after loading the weights.
-
-        Raises ConfigError unless exactly one of the three is given and it holds a block.
-        """
-        if (self.tokens > 0) + (self.num_bytes > 0) + (self.memory_share > 0) != 1:
-            raise ConfigError("KV pool: give one of tokens, bytes or a share of free memory")
-        if self.tokens:
-            blocks = self.tokens // block_size
-        elif self.num_bytes:
-            blocks = self.num_bytes // kv_block_bytes(shape, block_size, dtype)
-        else:
-            if device.type != "cuda" or self.memory_share > 1:
-                raise ConfigError(
-                    f"KV pool: {self.memory_share} of free memory: a share up to 1 works on a GPU; "
-                    "on a CPU give tokens or bytes"
-                )
-            free, _ = torch.cuda.mem_get_info(device)
-            blocks = int(free * self.memory_share) // kv_block_bytes(shape, block_size, dtype)
-        if blocks < 1:
-            raise ConfigError(f"KV pool: {self} does not hold one block of {block_size} tokens")
-        return blocks
+__all__ = ["KVPool", "kv_block_bytes"]
 
 
 def kv_block_bytes(shape: ModelShape, block_size: int, dtype: torch.dtype) -> int:

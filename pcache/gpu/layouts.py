@@ -72,7 +72,8 @@ class Layouts:
         return sorted(self._graphs.values(), key=lambda layout: -layout.num_tokens)
 
     def largest(self) -> list[StepLayout]:
-        """Eager layouts as large as a step may be: of extends alone, and with every row decoding."""
+        """Eager layouts as large as a step may be: of extends alone, with every row decoding, and the
+        largest whose attention is planned as that of a short step."""
         rest = max(PADDING, self._max_step_tokens - self._max_rows)
         return [
             self.eager(self._max_step_tokens, 0, 1),
@@ -83,7 +84,7 @@ class Layouts:
     def varied(self) -> list[StepLayout]:
         """Eager layouts of every padded number of tokens, and with every number of samples."""
         largest = self._max_step_tokens + 2 * PADDING  # extends and decodes are padded each
-        steps = range(PADDING, largest + 1, PADDING)
+        steps = range(PADDING, largest, PADDING)
         sizes = sorted({self.eager(tokens, 0, 1).extend_tokens for tokens in steps})
         return [
             self.eager(sizes[i % len(sizes)], 0, 1 + i % self._max_rows)
@@ -97,6 +98,11 @@ class Layouts:
             self._decode_sizes, self._extend_sizes, self._mixed_sizes,
             min(self._buckets.max_extends, self._max_rows),
         )  # fmt: skip
+
+    @property
+    def max_decodes(self) -> int:
+        """Decodes of the largest step, padding included."""
+        return max(eager_sizes(0, self._max_rows)[1], *self._decode_sizes, *self._mixed_sizes)
 
     @property
     def max_ints(self) -> int:

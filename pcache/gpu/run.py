@@ -37,12 +37,12 @@ from pcache.shapes import ModelShape, model_shape
 from pcache.types import Trace
 
 __all__ = [
-    "EngineSettings", "GpuBench", "Served", "hardware", "load_model", "longest_context",
+    "USUAL_SHARE", "EngineSettings", "GpuBench", "Served", "hardware", "load_model", "longest_context",
     "memory_tokens", "threads_for", "usual_settings",
 ]  # fmt: skip
 
-MEMORY_SHARE = 0.9
-"""Of the free memory after loading the weights and trying the largest step."""
+USUAL_SHARE = 0.9
+"""Of the memory that is free beside the weights; the rest is for steps and graphs."""
 
 _SHARED_BY_THREADS = 512
 """Hidden size from which on a CPU's threads pay."""
@@ -110,13 +110,13 @@ def _check_host_memory(shape: ModelShape, device: torch.device, dtype: torch.dty
         )
 
 
-def memory_tokens(model: Model) -> int:
-    """Tokens of KV that fit into the free memory of the model's device now."""
+def memory_tokens(model: Model, share: float = USUAL_SHARE) -> int:
+    """Tokens of KV that fit into this share of the free memory of the model's device now."""
     if model.device.type != "cuda":
-        raise ConfigError("on a CPU there is no memory to fill: give --kv-tokens")
+        raise ConfigError("a CPU has no memory of its own to fill: give --kv-tokens, as 20k")
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info(model.device)
-    return int(free * MEMORY_SHARE) // kv_block_bytes(model.shape, 1, model.dtype)
+    return int(free * share) // kv_block_bytes(model.shape, 1, model.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +228,8 @@ class GpuBench:
     ) -> _Measured:
         report, kept = PrepareReport(0, 0, 0), False
         try:
-            before = self._prepared
-            prepared = self._prepare(trace, cache_config, rules)
-            report, kept = prepared.report, prepared is before
+            prepared, kept = self._prepare(trace, cache_config, rules)
+            report = prepared.report
             rest_ns = GPU_REST_NS if self.model.device.type == "cuda" else 0
             with _settled_garbage():
                 clock = Clock(self._settings.skip_idle, rest_ns)
@@ -243,8 +242,9 @@ class GpuBench:
 
     def _prepare(
         self, trace: Trace, cache_config: CacheConfig, rules: SchedulerConfig
-    ) -> _Prepared:
-        """The prepared runner if it serves this configuration, else a new one in its place."""
+    ) -> tuple[_Prepared, bool]:
+        """The prepared runner if it serves this configuration, else a new one in its place; and whether
+        it is the one from before."""
         assert cache_config.kv_tokens is not None, "a GPU's cache has a size"
         size, settings, model = cache_config.block_size, self._settings, self.model
         num_blocks = cache_config.kv_tokens // size + 1  # id 0 is never handed out
@@ -260,8 +260,8 @@ class GpuBench:
         if held is not None:
             same = held.pool.block_size == size and held.limits == limits
             if same and held.pool.num_blocks >= num_blocks:
-                return held
-            del held
+                return held, True
+            del held  # or its pool would be there beside the new one
             self.release()
         num_blocks = max(num_blocks, self._pool_tokens // size + 1)
         pool = KVPool(
@@ -269,7 +269,7 @@ class GpuBench:
         )
         runner = Runner(model, pool, limits)
         self._prepared = _Prepared(runner, pool, limits, runner.prepare())
-        return self._prepared
+        return self._prepared, False
 
 
 @contextmanager

@@ -83,16 +83,16 @@ class Runner:
         max_blocks = -(-config.max_context_tokens // pool.block_size)
         self._table = self._ints(config.max_rows + 1, -(-max_blocks // 16) * 16)
         self._last_tokens = self._ints(config.max_rows + 1)
+        self._layouts = Layouts(config.graphs, config.max_rows, config.max_step_tokens)
         self._attention = make_attention(
             model.backend,
             model.shape,
             self._table,
-            max_rows=-(-config.max_rows // 16) * 16,
+            max_decodes=self._layouts.max_decodes,
             block_size=pool.block_size,
             dtype=model.dtype,
         )
         self._sampler = Sampler(config.sampling, self._device)
-        self._layouts = Layouts(config.graphs, config.max_rows, config.max_step_tokens)
         self._graphs = GraphSet(self._run, self._sampler.generator)
         self._staging = Staging(
             self._layouts.max_ints, self._layouts.max_samples, MAX_IN_FLIGHT, self._device

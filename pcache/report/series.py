@@ -51,9 +51,7 @@ def kv_over_time(run: Run) -> pd.DataFrame | None:
     if steps is None or steps.empty:
         return None
     planned = steps["planned_at_ns"].to_numpy(np.int64) - run.start_ns
-    end = (
-        steps["launched_at_ns"].to_numpy(np.int64) - run.start_ns + steps["duration_ns"].to_numpy()
-    )
+    end = steps["ended_at_ns"].to_numpy(np.int64) - run.start_ns
     idle = _idle_after(run, planned, end)
     pinned = steps["pinned_blocks"].to_numpy(np.float64) * run.block_size_tokens
     held = pinned + steps["cached_blocks"].to_numpy(np.float64) * run.block_size_tokens

@@ -43,16 +43,11 @@ def note_sharing(s: Scheduler, sums: Records) -> None:
 
 
 @hot
-def record_step(
-    s: Scheduler, row: I8, planned_at_ns: int, launched_at_ns: int, duration_ns: int, sums: Records
-) -> None:
-    """Fill one row, in the order of STEP_COLUMNS, right after the step was launched.
-
-    A driver that does not know the duration yet gives 0 and calls `record_end` later.
-    """
+def record_step(s: Scheduler, row: I8, planned_at_ns: int, sums: Records) -> None:
+    """Fill one row, in the order of STEP_COLUMNS, right after the step was launched; `record_end` fills
+    in the rest."""
     state, step = s.state[0], sums[0]
-    row[0], row[1] = planned_at_ns, launched_at_ns
-    record_end(row, duration_ns, launched_at_ns + duration_ns)
+    row[0] = planned_at_ns
     row[4], row[5], row[6] = step.prefill_tokens, step.decode_tokens, step.context_tokens
     row[7], row[8] = state.num_running, state.num_waiting
     row[9], row[10] = pinned_blocks(s.cache), cached_blocks(s.cache)
@@ -64,8 +59,8 @@ def record_step(
 
 @hot
 def record_end(row: I8, duration_ns: int, ended_at_ns: int) -> None:
-    """Fill in how long the step ran and when its tokens were on the host."""
-    row[2], row[3] = duration_ns, ended_at_ns
+    """Fill in when the step began to run, how long it ran, and when its tokens were on the host."""
+    row[1], row[2], row[3] = ended_at_ns - duration_ns, duration_ns, ended_at_ns
 
 
 def steps_frame(rows: I8) -> pd.DataFrame:

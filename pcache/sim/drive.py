@@ -25,7 +25,7 @@ from pcache.scheduler.loop import (
 )  # fmt: skip
 from pcache.scheduler.plan import note_computed
 from pcache.scheduler.state import CHUNKED, STATIC, Scheduler
-from pcache.scheduler.steps import note_sharing, record_step, sum_up_plan
+from pcache.scheduler.steps import note_sharing, record_end, record_step, sum_up_plan
 from pcache.types import I8, Records
 
 __all__ = ["advance"]
@@ -69,8 +69,8 @@ def _run(s: Scheduler, model: CostModel, sums: Records, row: I8, planned_at_ns: 
     """Run the step that `sums` describes; the host goes on when its launch is done."""
     state, step = s.state[0], sums[0]
     run_step(model, sums, planned_at_ns, state.gpu_free_at_ns)
-    duration = step.ends_at_ns - step.starts_at_ns
-    record_step(s, row, planned_at_ns, step.starts_at_ns, duration, sums)
+    record_step(s, row, planned_at_ns, sums)
+    record_end(row, step.ends_at_ns - step.starts_at_ns, step.ends_at_ns)
     state.now_ns, state.gpu_free_at_ns = step.host_free_at_ns, step.ends_at_ns
 
 
@@ -156,6 +156,7 @@ def _jump(s: Scheduler, model: CostModel, sums: Records, rows: I8, log_margin: i
         in_flight_ends_at = state.gpu_free_at_ns
         sums[0].pairs += state.num_running
         sums[0].context_tokens += state.num_running
+        sums[0].longest_decode += 1
         steps += 1
     if steps > 0:
         _land(s, steps, planned_at)

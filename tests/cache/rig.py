@@ -135,8 +135,8 @@ class Rig:
         self.plan(row, Alive(at.request, more, at.held, 0))
 
     def drop(self, row: int) -> None:
-        """Preempt. The last plan is taken back first where nobody has found its blocks yet, not even one
-        who has left again: in a scheduler such a plan has run by then."""
+        """Preempt. The last plan is taken back first where nobody has found its blocks yet, not even
+        one who has left again: in a scheduler such a plan has run by then."""
         at = self.alive[row]
         if not at.found:
             unplan(self.cache, row, at.indexed_before)

@@ -66,6 +66,7 @@ BAD_OPTIONS = {
     "--kv-tokens abc": "--kv-tokens 'abc' is not understood",
     "--kv-tokens 0": "--kv-tokens '0' is not above zero",
     "--kv-memory 1KiB": "holds no block of 16 tokens",
+    "--kv-memory 80%": "--kv-memory '80%' is not understood; write it like 50GiB",
     "--kv-memory 5XB": "--kv-memory '5XB' is not understood; write it like 50GiB",
     "--kv-tokens 1M --kv-memory 5GiB": "both set the capacity; give one of them",
     "--kv-tokens inf --kv-memory 5GiB": "both set the capacity; give one of them",

@@ -138,7 +138,7 @@ def test_a_sequence_is_predicted_step_by_step() -> None:
 
 def test_the_fit_takes_the_throttle_off_single_steps() -> None:
     """Of steps measured after a rest, long ones were slowed all the same."""
-    known = np.array(((0.4, 0.1, 0.3, 20e6), (0.0, 0.0, 0.5, 1e9)))
+    known = np.array(((0.4, 0.1, 0.3, 20e6, 0.0), (0.0, 0.0, 0.5, 1e9, 0.0)))
     throttled = MODEL._replace(throttle=known)
     shapes = [StepShape(((0, size, 1),)) for size in KNOTS if size > 1]
     shapes += [

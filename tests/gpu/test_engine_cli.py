@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from typer.testing import CliRunner
 from pcache.cache.contract import CacheConfig
 from pcache.cli.main import app
 from pcache.errors import DeviceError
+from pcache.gpu.api import run
+from pcache.gpu.kv_pool import KVPool
+from pcache.gpu.run import GpuBench, longest_context, usual_settings
 from pcache.gpu.runner import Pending, Runner
 from pcache.prefixes import build_forest
 from pcache.recording import read_recording
@@ -69,9 +73,47 @@ def test_the_smallest_run(trace: Path, tmp_path: Path) -> None:
     assert run.config["engine"]["poison"]
     assert run.steps is not None
     assert run.steps["prefill_tokens"].sum() == run.requests["prompt_tokens"].sum() - 32
-    assert (run.steps["ended_at_ns"] > run.steps["launched_at_ns"]).all()
-    assert (run.steps["launched_at_ns"] > run.steps["planned_at_ns"]).all()
+    began = run.steps["launched_at_ns"]
+    assert began.equals(run.steps["ended_at_ns"] - run.steps["duration_ns"])
+    assert (began > run.steps["planned_at_ns"]).all()
     assert run.steps["launched_at_ns"].iloc[-1] > 40_000_000
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        ("80%", "a CPU has no memory of its own to fill: give --kv-tokens"),
+        ("0%", "no share above 0 and up to 100%"),
+        ("101%", "no share above 0 and up to 100%"),
+        ("x%", "no share above 0 and up to 100%"),
+    ],
+)
+def test_a_share_of_memory_is_of_a_gpu(trace: Path, share: str, said: str) -> None:
+    arguments = ["run", str(trace), "--device", "cpu", "--kv-memory", share]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_a_pool_is_gone_before_a_larger_one_is_made(
+    trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pool may take nearly all memory: two do not fit."""
+    pools: list[weakref.ref[KVPool]] = []
+    make = KVPool.__init__
+
+    def watched(self: KVPool, *arguments: Any, **named: Any) -> None:
+        assert all(pool() is None for pool in pools)
+        pools.append(weakref.ref(self))
+        make(self, *arguments, **named)
+
+    monkeypatch.setattr(KVPool, "__init__", watched)
+    settings, loaded = usual_settings(None, "cpu"), read_trace(trace)
+    bench = GpuBench(settings, longest_context(loaded))
+    for kv_tokens in (400, 800, 400):
+        results = run(loaded, "hash", settings=settings, bench=bench, kv_tokens=kv_tokens)
+        assert results.complete
+    assert len(pools) == 2
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

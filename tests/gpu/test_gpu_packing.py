@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,16 +103,24 @@ def test_a_step_runs_in_the_smallest_graph_that_holds_it(
         assert layout.decodes in (0, 4)
 
 
-@given(st.integers(0, 600), st.integers(0, 40), st.integers(1, 40))
+@given(st.integers(1, 40), st.integers(64, 600), st.booleans(), st.data())
 def test_varied_layouts_know_the_sizes_of_every_eager_step(
-    tokens: int, decodes: int, samples: int
+    rows: int, most: int, graphs: bool, data: st.DataObject
 ) -> None:
-    layouts = Layouts(BUCKETS, max_rows=40, max_step_tokens=600)
-    step = layouts.eager(min(tokens, 600 - decodes), max(decodes, int(tokens == 0)), samples)
-    varied = layouts.varied()
+    layouts = Layouts(BUCKETS if graphs else NO_GRAPHS, max_rows=rows, max_step_tokens=most)
+    decodes, samples = data.draw(st.integers(0, rows)), data.draw(st.integers(1, rows))
+    tokens = data.draw(st.integers(int(decodes == 0), most - decodes))
+    step, varied = layouts.eager(tokens, decodes, samples), layouts.varied()
     assert step.num_tokens in {layout.num_tokens for layout in varied}
     assert step.samples in {layout.samples for layout in varied}
     assert all(layout.num_ints <= layouts.max_ints for layout in varied)
+
+
+@pytest.mark.parametrize("rows", [1, 10, 40, 100, 200, 256])
+def test_attention_is_planned_for_as_many_decodes_as_any_layout_has(rows: int) -> None:
+    layouts = Layouts(GraphBuckets(), max_rows=rows, max_step_tokens=8192)
+    most = max(layout.decodes for layout in (*layouts.graphs(), *layouts.largest()))
+    assert rows <= most == layouts.max_decodes
 
 
 def test_no_graph_has_a_size_that_cublas_is_slow_at() -> None:

@@ -16,7 +16,7 @@ from pcache.gpu.backend import backend_named
 from pcache.gpu.device import dtype_named, open_device
 from pcache.gpu.extra import require
 from pcache.gpu.families import shape_from_config
-from pcache.gpu.kv_pool import KVPool, PoolSize, kv_block_bytes
+from pcache.gpu.kv_pool import KVPool, kv_block_bytes
 from pcache.gpu.weight_sources import open_source
 from pcache.gpu.weights import load_weights, random_weights
 from pcache.shapes import MODELS
@@ -122,12 +122,6 @@ def test_tensors_that_do_not_fit_the_configuration_are_named(tmp_path: Path) -> 
 def test_pool_sizes() -> None:
     block = kv_block_bytes(TINY, 16, torch.bfloat16)
     assert block == 2 * 2 * 16 * 2 * 16 * 2
-    assert PoolSize(tokens=100).num_blocks(TINY, 16, torch.bfloat16, CPU) == 6
-    assert PoolSize(num_bytes=10 * block + 1).num_blocks(TINY, 16, torch.bfloat16, CPU) == 10
-    for size in (PoolSize(), PoolSize(tokens=1, num_bytes=1), PoolSize(tokens=15),
-                 PoolSize(memory_share=0.5)):  # fmt: skip
-        with pytest.raises(ConfigError, match="KV pool"):
-            size.num_blocks(TINY, 16, torch.bfloat16, CPU)
     with pytest.raises(ConfigError, match="block size 24"):
         KVPool(TINY, 4, 24, torch.float32, CPU)
 

@@ -136,7 +136,8 @@ def steps_frame(recipe: Recipe, requests: pd.DataFrame) -> pd.DataFrame | None:
         filled = pinned
     return pd.DataFrame({
         "planned_at_ns": planned, "launched_at_ns": planned + 50_000,
-        "duration_ns": duration.astype(np.int64), "prefill_tokens": prefill,
+        "duration_ns": duration.astype(np.int64),
+        "ended_at_ns": planned + 50_000 + duration.astype(np.int64), "prefill_tokens": prefill,
         "decode_tokens": running, "context_tokens": pinned, "num_running": running,
         "num_waiting": waiting, "pinned_blocks": pinned // recipe.block_size_tokens,
         "cached_blocks": np.maximum(filled - pinned, 0).astype(int) // recipe.block_size_tokens,

@@ -49,6 +49,7 @@ def test_slice_means_integrate_the_steps_exactly(walk: list[tuple[int, int, int,
         ticks += [(held, 0)] * (gap if rows else 0)
         now += gap
         rows.append({"planned_at_ns": now, "launched_at_ns": now, "duration_ns": duration,
+                     "ended_at_ns": now + duration,
                      "pinned_blocks": pinned, "cached_blocks": cached})  # fmt: skip
         held = pinned + cached
         ticks += [(held, pinned)] * duration

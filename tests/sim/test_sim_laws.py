@@ -151,9 +151,11 @@ def assert_same(left: Run, right: Run) -> None:
 def test_jumps_change_nothing(
     index: str, size: int, batching: str, overlap: int, cost: StepCost
 ) -> None:
-    """Shipped traces with little and with ample memory, stepped through and jumped over."""
-    for name in SHIPPED[:2]:
-        trace, forest = shipped(name, 40)
+    """Shipped traces with little and with ample memory, stepped through and jumped over, and one whose
+    contexts grow past the length from which attention is split."""
+    short = small_trace([[i] * 64 for i in range(4)], [300] * 4)
+    cases = [(short, build_forest(short)), *(shipped(name, 40) for name in SHIPPED[:2])]
+    for trace, forest in cases:
         for tokens in (int(1.3 * longest(trace)), 6 * longest(trace)):
             jumping, stepping = (
                 simulate_policy(
