@@ -36,10 +36,11 @@ class TraceSetup:
     warm_up: int
 
     def ceiling(self, block_size: int, *, outputs: bool) -> dict[str, float]:
-        """Hit rate of an infinite cache, by block size as text (JSON has no other keys)."""
+        """Hit rate of an infinite cache after the warm-up, by block size as text (JSON has no other
+        keys)."""
         if not self.trace.has_content:
             return {}
-        row = ceilings(self.trace, [block_size], self.forest).iloc[0]
+        row = ceilings(self.trace, [block_size], self.forest, self.warm_up).iloc[0]
         return {str(block_size): float(row["by_token_with_outputs" if outputs else "by_token"])}
 
     def total_tokens(self, *, outputs: bool) -> I8:

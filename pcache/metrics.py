@@ -241,9 +241,10 @@ def _any_generated(rows: Sequence[Mapping[str, Any]]) -> bool:
 def _derived(summary: Mapping[str, Any], ceiling: float | None) -> dict[str, float | None]:
     """Shares that the tables show beside the numbers of `summary.json`."""
     gained, spent = summary.get("output_hit_tokens"), summary.get("output_cached_tokens")
+    known = ceiling if summary["complete"] else None  # it is that of all requests
     capacity = summary.get("kv_capacity_tokens")
     return {
-        "hit_rate_of_ceiling": _ratio(summary["hit_rate"] or 0.0, ceiling or 0.0),
+        "hit_rate_of_ceiling": _ratio(summary["hit_rate"] or 0.0, known or 0.0),
         "output_hit_rate": None if gained is None else _ratio(gained, summary["prompt_tokens"]),
         "output_capacity_share": None if spent is None else _ratio(spent, capacity or 0),
     }

@@ -54,9 +54,13 @@ def default_block_sizes(trace: Trace) -> list[int]:
 
 
 def ceilings(
-    trace: Trace, block_tokens: Sequence[int] | None = None, forest: PrefixForest | None = None
+    trace: Trace,
+    block_tokens: Sequence[int] | None = None,
+    forest: PrefixForest | None = None,
+    warm_up: int = 0,
 ) -> pd.DataFrame:
-    """A row per block size, columns CEILING_COLUMNS.
+    """A row per block size, columns CEILING_COLUMNS. The first `warm_up` requests fill the cache and
+    are not counted.
 
     Raises TraceError for a length-only trace and ConfigError for a block size below 1.
     """
@@ -68,10 +72,10 @@ def ceilings(
     if wrong := [size for size in sizes if size < 1]:
         raise ConfigError(f"block size is {wrong[0]}; expected at least 1 token")
     forest = build_forest(trace) if forest is None else forest
-    length = trace.prompt_tokens.astype(np.int64)
+    length = trace.prompt_tokens.astype(np.int64)[warm_up:]
     nodes = (forest.parent, forest.end, forest.prompt_node, forest.output_node)
-    seen, ended = _walk(*nodes, False)
-    seen_with_outputs, _ = _walk(*nodes, True)
+    seen, ended = (found[warm_up:] for found in _walk(*nodes, False))
+    seen_with_outputs = _walk(*nodes, True)[0][warm_up:]
     rows = [_row(size, length, seen, ended, seen_with_outputs) for size in sizes]
     return pd.DataFrame(rows, columns=list(CEILING_COLUMNS))
 
