@@ -17,7 +17,8 @@ import typer
 from pcache.cost import CostModel
 from pcache.cost.fit import after_rest_ns
 from pcache.cost.points import Point
-from pcache.cost.profile import Profile, read_profile
+from pcache.cost.profile import Profile
+from pcache.cost.profile_file import read_profile
 from pcache.cost.shipped import PROFILES, shipped_profiles
 from pcache.report.facts import Fact
 from pcache.report.figures import profile_load, profile_steps

@@ -11,7 +11,7 @@ import typer
 from pcache.cli import engine_options as engine_option
 from pcache.cli.output import OutputFormat, emit, fail, progress
 from pcache.cli.trace import Format
-from pcache.cli.usage import INTERRUPTED
+from pcache.cli.usage import INTERRUPTED, refuse_options
 from pcache.errors import PcacheError
 from pcache.gpu.extra import require
 
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["calibrate"]
 
 
+OF_A_REFIT = {"refit", "out", "format"}
+
+
 def calibrate(
+    context: typer.Context,
     model: engine_option.Model = None,
     out: Annotated[Path, typer.Option("--out", help="The profile to write.")] = Path(
         "profile.json"
@@ -47,13 +51,16 @@ def calibrate(
 
     Runs a grid of decodes, extends and both on the real engine, and a short trace for the host's part.
     Fits a model of the step, and prints its relative errors on steps that were held out of the fit.
-    Takes four to five minutes on a GPU. On a CPU a small grid shows that everything works.
+    Takes four to five minutes on a GPU. On a CPU a small grid shows that everything works. If it is cut
+    short, what was measured is left beside OUT, as profile.incomplete.json.
 
     Example: pcache calibrate --device cpu --model tiny --out profile.json
     """
     try:
-        profile = _refit(refit, out) if refit else None
-        if profile is None:
+        if refit is not None:
+            refuse_options(context, OF_A_REFIT, "--refit, which measures nothing")
+            profile = _refit(refit, out)
+        else:
             require("torch", "pcache calibrate")
             from pcache.gpu.calibrate import CalibrationSettings
             from pcache.gpu.calibrate import calibrate as measure
@@ -66,14 +73,16 @@ def calibrate(
         _print(profile, out, format)
     except PcacheError as error:
         fail(error)
-    except KeyboardInterrupt:
-        print(f"Interrupted: what was measured is in {out}, incomplete.")
+    except KeyboardInterrupt as interrupt:
+        print(f"Interrupted: {str(interrupt) or 'nothing was measured yet'}.")
         raise SystemExit(INTERRUPTED) from None
 
 
 def _refit(source: Path, out: Path) -> Profile:
-    from pcache.cost.profile import fitted, read_profile, write_profile
+    from pcache.cost.profile import fitted
+    from pcache.cost.profile_file import check_writable, read_profile, write_profile
 
+    check_writable(out)
     profile = fitted(read_profile(source))
     write_profile(profile, out)
     return profile

@@ -11,8 +11,8 @@ import typer
 from pcache.cli import policy_options as option
 from pcache.cli import trace as trace_option
 from pcache.cli.output import OutputFormat, announce_compilation, emit, fail, progress
-from pcache.cli.usage import INTERRUPTED
-from pcache.errors import ConfigError, PcacheError
+from pcache.cli.usage import INTERRUPTED, refuse_options
+from pcache.errors import PcacheError
 from pcache.shapes import GPUS, MODELS
 from pcache.sim.roofline import DEFAULT_STEP_OVERHEAD_MS
 
@@ -125,7 +125,7 @@ def simulate(
         )
         announce_compilation()
         if replay_steps is not None:
-            _refuse_settings(context)
+            refuse_options(context, OF_A_REPLAY, "--replay-steps, which takes the run's own")
             _print_verdicts(loaded, replay_steps, format)
             return
         with progress("simulating", len(loaded)) as update:
@@ -159,18 +159,6 @@ def simulate(
         fail(error)
     if not results.complete:
         raise SystemExit(INTERRUPTED)
-
-
-def _refuse_settings(context: typer.Context) -> None:
-    """A replay takes its settings from the run; only how the trace is read is given."""
-    for parameter in context.command.params:
-        name = str(parameter.name)
-        source = context.get_parameter_source(name)
-        if name not in OF_A_REPLAY and source is not None and source.name == "COMMANDLINE":
-            raise ConfigError(
-                f"{parameter.opts[0]} does not go with --replay-steps, which takes the run's own; "
-                "leave it out"
-            )
 
 
 def _print_verdicts(trace: Trace, path: Path, format: OutputFormat) -> None:

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from pcache.cli.output import fail
 from pcache.errors import ConfigError
 
-__all__ = ["INTERRUPTED", "CommandLine"]
+__all__ = ["INTERRUPTED", "CommandLine", "refuse_options"]
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -19,6 +19,16 @@ INTERRUPTED = 130
 _UsageError = cast(type[Exception], typer.BadParameter.__base__)
 """Unknown commands and options, missing arguments and values of the wrong type; typer exports only
 the last kind by name."""
+
+
+def refuse_options(context: typer.Context, allowed: set[str], reason: str) -> None:
+    """Raise ConfigError if another parameter than `allowed` was given on the command line: it does not
+    go with `reason`."""
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        source = context.get_parameter_source(name)
+        if name not in allowed and source is not None and source.name == "COMMANDLINE":
+            raise ConfigError(f"{parameter.opts[0]} does not go with {reason}; leave it out")
 
 
 class CommandLine(TyperGroup):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pcache.cost.profile import Profile, read_profile
+from pcache.cost.profile import Profile
+from pcache.cost.profile_file import read_profile
 
 __all__ = ["PROFILES", "profile_name", "shipped_profile", "shipped_profiles"]
 

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from pcache.cost.points import LoadSequence, LoopSample, Point
-from pcache.cost.profile import Profile, fitted, write_profile
+from pcache.cost.profile import Profile, fitted
+from pcache.cost.profile_file import check_writable, incomplete_path, write_profile
 from pcache.cost.shipped import profile_name
-from pcache.errors import ConfigError, DeviceError
+from pcache.errors import DeviceError
 from pcache.gpu.calibration_grid import (
     Limits,
     context_sizes,
@@ -88,11 +89,11 @@ def calibrate(
 ) -> Profile:
     """Measure, fit, and write the profile to `out`; `progress` hears the share that is done.
 
-    An interrupted calibration, or one whose device failed, leaves what was measured in `out`, marked
-    as incomplete, and raises KeyboardInterrupt or DeviceError.
+    An interrupted calibration, or one whose device failed, leaves what was measured at
+    `incomplete_path(out)` and raises KeyboardInterrupt or DeviceError with words on that. Raises
+    ConfigError, before anything is measured, where `out` cannot be written.
     """
-    if out.is_dir():
-        raise ConfigError(f"{out} is a directory; give --out the file to write, as profile.json")
+    check_writable(out)
     extent = _CPU if settings.engine.device == "cpu" else _GPU
     if extent is _GPU:
         extent = replace(extent, max_step_tokens=settings.token_budget)
@@ -103,10 +104,14 @@ def calibrate(
     try:
         with threads_for(model):
             _measure(settings, extent, model, limits, raw, progress or (lambda _: None))
-    except (KeyboardInterrupt, DeviceError):
-        if raw.points:
-            write_profile(raw.put_into(profile), out)
-        raise
+    except (KeyboardInterrupt, DeviceError) as error:
+        if not raw.points:
+            raise
+        write_profile(raw.put_into(profile), incomplete_path(out))
+        said = f"{error}; " if str(error) else ""
+        raise type(error)(
+            f"{said}what was measured is in {incomplete_path(out)}, incomplete"
+        ) from error
     profile = fitted(raw.put_into(profile))
     write_profile(profile, out)
     return profile

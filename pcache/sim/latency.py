@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pcache.cost import StepCost
-from pcache.cost.profile import Profile, read_profile
+from pcache.cost.profile import Profile
+from pcache.cost.profile_file import read_profile
 from pcache.cost.shipped import shipped_profile
 from pcache.errors import ConfigError
 from pcache.shapes import GPUS, ModelShape, gpu_shape, model_shape

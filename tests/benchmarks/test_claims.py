@@ -19,7 +19,7 @@ from benchmarks.claims.index_growth import compare, kinds
 from benchmarks.claims.index_structures import empty_index
 from benchmarks.claims.index_verdicts import about_indexes, index_verdicts
 from benchmarks.claims.verdicts import verdicts
-from pcache.cost.profile import write_profile
+from pcache.cost.profile_file import write_profile
 from pcache.shapes import MODELS
 from pcache.trace import generate
 from pcache.types import I4

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from benchmarks import policy_case
 from benchmarks.policy_case import app
-from pcache.cost.profile import write_profile
+from pcache.cost.profile_file import write_profile
 from pcache.shapes import MODELS
 from pcache.trace import generate
 

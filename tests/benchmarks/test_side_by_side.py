@@ -29,7 +29,7 @@ from benchmarks.side_by_side.cells import (
 from benchmarks.side_by_side.design import FEWEST, LONGEST_S, covering_rows
 from benchmarks.side_by_side.frozen import PROFILE, doubt_of, freeze, write_frozen
 from benchmarks.side_by_side.targets import LIMITS, errors_of, summary_of
-from pcache.cost.profile import write_profile
+from pcache.cost.profile_file import write_profile
 from pcache.report.pairs import Pair, find_pairs
 from pcache.report.runs import load_runs
 from pcache.shapes import MODELS

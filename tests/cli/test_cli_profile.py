@@ -10,7 +10,7 @@ from command_line import RAG, pcache, refused
 from made_up_profile import made_up_profile
 
 from pcache.cost import shipped
-from pcache.cost.profile import write_profile
+from pcache.cost.profile_file import write_profile
 from pcache.rundir import read_run
 
 FEW = (RAG, "--limit", "6", "--policy", "hash")

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from pcache.cli.main import app
 from pcache.cost import CostModel
 from pcache.cost.points import CLASSES
-from pcache.cost.profile import EngineSizes, read_profile
+from pcache.cost.profile import EngineSizes
+from pcache.cost.profile_file import incomplete_path, read_profile
 from pcache.errors import DeviceError
 from pcache.gpu import calibrate as calibration
 from pcache.gpu.calibration_grid import (
@@ -88,19 +89,54 @@ def test_what_was_measured_survives(
 
     monkeypatch.setattr(calibration, "time_step", fail)
     path = tmp_path / "profile.json"
-    pcache("calibrate", "--device", "cpu", "--out", str(path), code=code)
-    partial = read_profile(path)
+    path.write_text("what an earlier calibration took minutes for")
+    ended = pcache("calibrate", "--device", "cpu", "--out", str(path), code=code)
+    assert path.read_text() == "what an earlier calibration took minutes for"
+    kept = incomplete_path(path)
+    assert f"what was measured is in {kept}, incomplete" in ended.output
+    partial = read_profile(kept)
     assert (len(partial.points), partial.complete) == (3, False)
-    refused = pcache("simulate", "traces/rag.jsonl.xz", "--profile", str(path), code=2)
+    refused = pcache("simulate", "traces/rag.jsonl.xz", "--profile", str(kept), code=2)
     assert "is incomplete (3 points measured, nothing fitted): calibrate again" in refused.stderr
-    refused = pcache("calibrate", "--refit", str(path), "--out", str(path), code=2)
+    refused = pcache("calibrate", "--refit", str(kept), "--out", str(path), code=2)
     assert "calibrate again" in refused.stderr
+
+
+def test_an_interrupt_before_the_first_step_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(calibration, "time_step", interrupt)
+    path = tmp_path / "profile.json"
+    ended = pcache("calibrate", "--device", "cpu", "--out", str(path), code=130)
+    assert "Interrupted: nothing was measured yet." in ended.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--model", "tiny"), "--model does not go with --refit, which measures nothing"),
+        (("--block-size", "64"), "--block-size does not go with --refit"),
+    ],
+)
+def test_a_refit_has_no_use_for_other_options(
+    arguments: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    source = str(tmp_path / "no.json")
+    assert said in pcache("calibrate", "--refit", source, *arguments, code=2).stderr
 
 
 def test_a_directory_is_no_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Runner, "prepare", lambda _: pytest.fail("too late"))
     refused = pcache("calibrate", "--device", "cpu", "--out", str(tmp_path), code=2)
     assert "is a directory; give --out the file to write" in refused.stderr
+    (tmp_path / "file").touch()
+    below = str(tmp_path / "file" / "profile.json")
+    refused = pcache("calibrate", "--device", "cpu", "--out", below, code=2)
+    assert "cannot write the profile (File exists); choose another --out" in refused.stderr
 
 
 def test_the_grid_covers_every_graph_and_knot() -> None:

@@ -13,7 +13,7 @@ from made_up_profile import made_up_profile
 from typer.testing import CliRunner
 
 from pcache.cli.main import app
-from pcache.cost.profile import write_profile
+from pcache.cost.profile_file import write_profile
 from pcache.rundir import read_run
 from pcache.shapes import MODELS
 from pcache.trace import write_trace
