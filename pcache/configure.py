@@ -14,7 +14,7 @@ from pcache.cache.eviction.user_file import describe_policy
 from pcache.errors import ConfigError
 from pcache.prefixes import PrefixForest, build_forest
 from pcache.provenance import describe_trace, provenance
-from pcache.quantities import parse_bytes, parse_milliseconds, parse_tokens
+from pcache.quantities import memory_text, parse_bytes, parse_milliseconds, parse_tokens
 from pcache.scheduler.state import SchedulerConfig
 from pcache.shapes import ModelShape
 from pcache.trace import ceilings, read_trace
@@ -138,7 +138,7 @@ def capacity_notes(
     capacity: int | None, fits: int | None, shape: ModelShape, gpu: str
 ) -> list[str]:
     """What the capacity means in bytes, and whether it would fit (`fits` None: unknown)."""
-    size = "" if capacity is None else f" = {capacity * shape.kv_bytes_per_token / 2**30:.1f} GiB"
+    size = "" if capacity is None else f" = {memory_text(capacity * shape.kv_bytes_per_token)}"
     held = "unlimited" if capacity is None else f"{capacity:,} tokens"
     notes = [f"KV capacity {held}{size} of {shape.name}."]
     if fits is not None and (capacity is None or capacity > fits):

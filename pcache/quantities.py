@@ -1,4 +1,4 @@
-"""Quantities as people type them: `400k` tokens, `50GiB`, `500ms`."""
+"""Quantities as people type them: `400k` tokens, `50GiB`, `500ms`; and memory as they read it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 from pcache.errors import ConfigError
 
-__all__ = ["parse_bytes", "parse_milliseconds", "parse_share", "parse_tokens"]
+__all__ = ["memory_text", "parse_bytes", "parse_milliseconds", "parse_share", "parse_tokens"]
 
 _NUMBER = r"\s*([0-9]+(?:\.[0-9]+)?)\s*"
 _COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
@@ -58,3 +58,10 @@ def parse_share(option: str, text: str) -> float:
             f"{option} {text!r} is no share above 0 and up to 100%; write it like 80%"
         )
     return float(match[1]) / 100
+
+
+def memory_text(num_bytes: float) -> str:
+    """`36.6 GiB`, or what is small in MiB."""
+    if num_bytes < _BYTES["gib"]:
+        return f"{num_bytes / _BYTES['mib']:,.1f} MiB"
+    return f"{num_bytes / _BYTES['gib']:,.1f} GiB"

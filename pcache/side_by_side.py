@@ -11,6 +11,7 @@ from pcache import api
 from pcache.errors import ConfigError
 from pcache.results import Results
 from pcache.shapes import MODELS
+from pcache.sim.latency import choose_latency
 from pcache.sim.replay_steps import Verdict, replay_steps
 from pcache.types import Trace
 
@@ -59,6 +60,7 @@ def compare(
     from pcache.gpu.api import run
 
     target = _simulated_on(settings, profile)
+    _check_model(target, settings)
     measured, places, verdicts = [], [], []
     for number in range(1, repeat + 1):
         results = run(trace, policy, settings=settings, progress=progress, **options)
@@ -74,6 +76,20 @@ def compare(
     simulated = api.simulate(trace, policy, **target, **same)
     simulated.write(out / "simulated")
     return Comparison(measured, simulated, [*places, out / "simulated"], verdicts)
+
+
+def _check_model(target: dict[str, Any], settings: EngineSettings) -> None:
+    """Raise ConfigError, before anything is measured, where the step times cannot be read or are of
+    another model."""
+    latency = choose_latency(
+        target.get("model"), target.get("gpu"), 1, target.get("profile"), step_overhead_ms=None
+    )
+    measured, known = Path(settings.model).name, Path(latency.shape.name).name
+    if known.lower() != measured.lower():
+        raise ConfigError(
+            f"the step times of {target.get('profile')} are those of {known}, but {measured} is to be "
+            f"measured: give a profile of it, or --model {known}"
+        )
 
 
 def _simulated_on(settings: EngineSettings, profile: str | Path | None) -> dict[str, Any]:

@@ -128,6 +128,10 @@ def compare(
             raise DeviceError(failure)
     except PcacheError as error:
         fail(error)
+    except KeyboardInterrupt:
+        if any(out.glob("*/*/summary.json")):
+            print(f"Interrupted: what is finished lies in {out}; pcache report makes a page of it.")
+        raise SystemExit(INTERRUPTED) from None
     if not found.complete:
         raise SystemExit(INTERRUPTED)
 
@@ -154,25 +158,32 @@ def _report(found: Comparison, out: Path, format: OutputFormat) -> None:
 
 
 def _readable(table: pd.DataFrame, format: OutputFormat) -> pd.DataFrame:
-    """All columns for CSV and JSON; for readers shares in percent and fewer columns."""
+    """All columns for CSV and JSON; for readers shares in percent and fewer columns. The first names a
+    row by itself, for it alone is repeated where not all fit the width."""
     if format is not OutputFormat.table or table.empty:
         return table
+    from pcache.report.pairs import COMPARED
     from pcache.report.units import MISSING, difference_text
 
+    words = {c.field: f"{c.heading} {c.unit}" for c in COMPARED}
     scale = table["number"].eq("hit_rate").map({True: 100.0, False: 1.0})
+    units = table["difference_unit"]
     shown = pd.DataFrame(
         {
-            "policy": table["configuration"],
-            "number": table["number"].replace({"hit_rate": "hit_rate_%"}),
+            "number": table["configuration"] + " " + table["number"].map(words),
             "simulated": scale * table["simulated"],
             "measured": scale * table["measured"],
             "difference": [
                 MISSING if pd.isna(value) else difference_text(value, unit)
-                for value, unit in zip(table["difference"], table["difference_unit"], strict=True)
+                for value, unit in zip(table["difference"], units, strict=True)
             ],
         }
     )
     if (table["num_measured"] > 1).any():
-        spread = scale * (table["measured_highest"] - table["measured_lowest"])
-        shown["spread"] = spread.where(table["num_measured"] > 1)
+        spread = 100 * (table["measured_highest"] - table["measured_lowest"])
+        spread /= table["measured"].where(units.eq("%"), 1.0)
+        shown["repeats apart"] = [
+            MISSING if pd.isna(value) else f"{value:.1f} {unit}"
+            for value, unit in zip(spread.where(table["num_measured"] > 1), units, strict=True)
+        ]
     return shown

@@ -13,6 +13,7 @@ from pcache.cli import trace as trace_option
 from pcache.cli.output import OutputFormat, announce_compilation, emit, fail, progress
 from pcache.cli.usage import INTERRUPTED
 from pcache.errors import ConfigError, PcacheError
+from pcache.quantities import memory_text
 from pcache.scheduler.state import ORDERS
 from pcache.shapes import GPUS, MODELS
 
@@ -198,7 +199,7 @@ def _named(row: pd.Series) -> str:
     eviction = "" if row["eviction"] == "lru" else f" {row['eviction']}"
     order = "" if row["order"] == "fcfs" else f" {row['order']}"
     tokens = "unlimited" if pd.isna(row["kv_tokens"]) else f"{int(row['kv_tokens']):,} tokens"
-    memory = "" if pd.isna(row["kv_bytes"]) else f" = {row['kv_bytes'] / 2**30:.1f} GiB"
+    memory = "" if pd.isna(row["kv_bytes"]) else f" = {memory_text(row['kv_bytes'])}"
     return (
         f"{row['index']}/{row['block_size']}{eviction}{order} with {tokens}{memory} "
         f"({100 * row['within_slo']:.1f} % within, TTFT p99 {row['ttft_p99_ms']:,.0f} ms, "

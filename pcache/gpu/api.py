@@ -26,7 +26,7 @@ from pcache.gpu.run import (
     memory_tokens,
 )
 from pcache.policies import parse_policies
-from pcache.quantities import parse_share
+from pcache.quantities import memory_text, parse_share
 from pcache.results import Results
 from pcache.rundir import Run
 from pcache.scheduler.results import RunFacts
@@ -130,7 +130,7 @@ def _notes(runs: list[Run], capacity: int, kv_bytes: int) -> list[str]:
     last, ready = runs[-1].config, runs[0].config["before_time_zero"]
     compiling = ready["loop_compile_ns"] + ready["compile_ns"]
     notes = [
-        f"KV capacity {capacity:,} tokens = {capacity * kv_bytes / 2**30:.1f} GiB; latencies are "
+        f"KV capacity {capacity:,} tokens = {memory_text(capacity * kv_bytes)}; latencies are "
         f"{last['latency_source']}.",
         f"Before time zero: {compiling / 1e9:.1f} s compiling and trying the largest step, "
         f"{ready['capture_ns'] / 1e9:.1f} s capturing {ready['num_graphs']} CUDA graphs and loading "

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pcache.quantities import memory_text
 from pcache.report.pairs import COMPARED, Pair
 from pcache.report.runs import Run, name_of, setting
 from pcache.report.series import queue_growth
@@ -18,7 +19,6 @@ from pcache.report.units import (
 
 __all__ = ["Fact", "facts", "findings", "measured_on", "warnings", "world_sentences"]
 
-GIB = 2**30
 NAMED_VALUES = 3
 
 _WORLD_SENTENCES = {
@@ -154,7 +154,7 @@ def _capacity(run: Run) -> str:
 
 def _capacity_bytes(run: Run) -> str:
     size = run.summary.get("kv_capacity_bytes")
-    return "" if size is None else f"{size / GIB:,.1f} GiB"
+    return "" if size is None else memory_text(size)
 
 
 def _scheduler(run: Run) -> str:

@@ -58,6 +58,31 @@ def test_both_sides_have_the_same_configuration(trace: Path, tmp_path: Path) -> 
     assert "radix/16" in (out / "report" / "index.html").read_text()
 
 
+def test_step_times_of_another_model_are_refused_before_anything_runs(
+    trace: Path, tmp_path: Path
+) -> None:
+    out, profile = tmp_path / "compared", tmp_path / "profile.json"
+    write_profile(made_up_profile(), profile)
+    result = pcache("compare", trace, "--device", "cpu", "--profile", profile, "--out", out, code=2)
+    assert "are those of llama-3.1-8b, but tiny is to be measured" in result.stderr
+    profile.write_text("{")
+    result = pcache("compare", trace, "--device", "cpu", "--profile", profile, "--out", out, code=2)
+    assert "not a profile" in result.stderr
+    assert not out.exists()
+
+
+def test_every_row_of_the_table_names_itself(trace: Path, tmp_path: Path) -> None:
+    """At 80 columns the table goes on below, and repeats its first column only."""
+    profile = tmp_path / "profile.json"
+    write_profile(made_up_profile(shape=replace(MODELS["tiny"], dtype_bytes=4)), profile)
+    shown = pcache(
+        "compare", trace, "--device", "cpu", "--profile", profile, "--policy", "radix",
+        "--kv-tokens", "8k", "--skip-idle", "--repeat", "2", "--out", tmp_path / "compared",
+    ).stdout  # fmt: skip
+    assert "radix/16 TTFT mean ms" in shown
+    assert "repeats" in shown
+
+
 def test_without_step_times_nothing_runs(trace: Path, tmp_path: Path) -> None:
     out = tmp_path / "compared"
     result = pcache("compare", trace, "--device", "cpu", "--out", out, code=2)
