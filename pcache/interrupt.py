@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,13 +11,15 @@ from types import FrameType
 
 __all__ = ["held_interrupt"]
 
+_ACKNOWLEDGED = "\nStopping; what there is will be kept. Ctrl-C again stops at once and loses it."
+
 
 @contextmanager
 def held_interrupt() -> Iterator[Callable[[], None]]:
     """Hold Ctrl-C back inside the block; the yielded function raises KeyboardInterrupt if it came.
 
-    A second Ctrl-C is not held back. Outside the main thread, which alone gets signals, nothing
-    changes.
+    The first press is acknowledged on stderr; a second one is not held back. Outside the main thread,
+    which alone gets signals, nothing changes.
     """
     pressed = False
 
@@ -25,6 +28,7 @@ def held_interrupt() -> Iterator[Callable[[], None]]:
         if pressed:
             signal.default_int_handler(number, frame)
         pressed = True
+        print(_ACKNOWLEDGED, file=sys.stderr, flush=True)
 
     def raise_if_pressed() -> None:
         if pressed:

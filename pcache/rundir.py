@@ -32,6 +32,7 @@ __all__ = [
     "WORLDS",
     "Run",
     "RunDirectory",
+    "make_place",
     "read_run",
     "write_run",
 ]
@@ -148,6 +149,19 @@ class RunDirectory:
     summary: dict[str, Any]
     requests: pd.DataFrame
     steps: pd.DataFrame | None
+
+
+def make_place(path: Path) -> None:
+    """Make a directory for run directories, before there are any. Raises RunDirectoryError where that
+    is impossible."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / ".writable").touch()
+        (path / ".writable").unlink()
+    except OSError as error:
+        raise RunDirectoryError(
+            f"{path}: cannot write run directories ({error.strerror}); choose another --out"
+        ) from error
 
 
 def write_run(

@@ -19,7 +19,7 @@ from pcache.shapes import MODELS
 __all__ = [
     "LATENCY", "SCHEDULER", "AppendUnkeyed", "Batching", "BlockSize", "Evict",
     "KvMemory", "KvMemoryOfDevice", "KvTokens", "MaxRunning", "Model", "Order", "Out", "Overlap",
-    "Policy", "SloTpot", "SloTtft", "TokenBudget", "WarmUp", "print_results",
+    "Policy", "SloTpot", "SloTtft", "TokenBudget", "WarmUp", "check_out", "print_results",
 ]  # fmt: skip
 
 CACHE, SCHEDULER, LATENCY = "Cache", "Scheduler", "Latency"
@@ -113,6 +113,14 @@ SloTtft = Annotated[
 SloTpot = Annotated[
     str | None, typer.Option("--slo-tpot", help="Goodput target.", rich_help_panel=LATENCY)
 ]
+
+
+def check_out(out: Path | None) -> None:
+    """Raise RunDirectoryError before anything runs whose results could not be written."""
+    if out is not None:
+        from pcache.rundir import make_place
+
+        make_place(out)
 
 
 def print_results(results: Results, out: Path | None, format: OutputFormat) -> None:

@@ -57,6 +57,7 @@ def replay(
             end_s=end,
         )
         announce_compilation()
+        option.check_out(out)
         results = api.replay(
             loaded,
             policy,

@@ -109,6 +109,7 @@ def run(
             end_s=end,
             time_scale=time_scale,
         )
+        option.check_out(out)
         with progress("running", len(loaded)) as update:
             results = run_on_device(
                 loaded,

@@ -128,6 +128,7 @@ def simulate(
             refuse_options(context, OF_A_REPLAY, "--replay-steps, which takes the run's own")
             _print_verdicts(loaded, replay_steps, format)
             return
+        option.check_out(out)
         with progress("simulating", len(loaded)) as update:
             results = api.simulate(
                 loaded,

@@ -135,7 +135,7 @@ def test_wrong_command_lines(arguments: str, problem: str) -> None:
 def test_places_that_cannot_be_written(command: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     error = refused(command, RAG, "--limit", "3", "--out", str(tmp_path / "file"))
-    assert error.endswith("cannot write the run directory (Not a directory); choose another --out")
+    assert error.endswith("cannot write run directories (File exists); choose another --out")
 
 
 @pytest.fixture

@@ -73,6 +73,8 @@ def test_ctrl_c_leaves_a_partial_run_that_can_be_reported(
     while not re.search(rb"[1-9]%", seen):
         seen += os.read(terminal, 4096)
     process.send_signal(sent)
+    while b"Ctrl-C again stops at once" not in seen:
+        seen += os.read(terminal, 4096)
     stdout, _ = process.communicate(timeout=120)
     os.close(terminal)
     assert process.returncode == 130
