@@ -47,13 +47,22 @@ def write_recording(path: Path, events: I8 | None, instants: I8 | None) -> None:
 
 
 def read_recording(path: Path) -> tuple[I8, I8]:
-    """Decision log int64 [n, 6] and instants int64 [m, 2] of a run directory."""
+    """Decision log int64 [n, 6] and instants int64 [m, 2] of a run directory.
+
+    Raises RunDirectoryError where there are none, or where they cannot be read.
+    """
+    if missing := [
+        n for n in ("decisions.parquet", "instants.parquet") if not (path / n).is_file()
+    ]:
+        raise RunDirectoryError(
+            f"{path}: no recorded decisions to replay (no {missing[0]}); only `pcache run` records them"
+        )
     try:
         events = pd.read_parquet(path / "decisions.parquet")[list(EVENT_COLUMNS)]
         instants = pd.read_parquet(path / "instants.parquet")[list(INSTANT_COLUMNS)]
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise RunDirectoryError(
-            f"{path}: no recorded decisions to replay ({reason}); only `pcache run` records them"
+            f"{path}: the recorded decisions are damaged ({reason}); run it again"
         ) from error
     return events.to_numpy(np.int64), instants.to_numpy(np.int64)

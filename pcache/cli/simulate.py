@@ -62,8 +62,8 @@ def simulate(
         str | None,
         typer.Option(
             "--profile",
-            help="A file of pcache calibrate, or roofline. Default: the shipped profile of GPU and "
-            "model if there is one.",
+            help="A file of pcache calibrate, the name of a shipped profile, or roofline. Default: the "
+            "shipped profile of GPU and model if there is one.",
             rich_help_panel=option.LATENCY,
         ),
     ] = None,

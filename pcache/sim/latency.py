@@ -8,8 +8,7 @@ from typing import Any
 
 from pcache.cost import StepCost
 from pcache.cost.profile import Profile
-from pcache.cost.profile_file import read_profile
-from pcache.cost.shipped import shipped_profile
+from pcache.cost.shipped import profile_at, shipped_profile
 from pcache.errors import ConfigError
 from pcache.shapes import GPUS, ModelShape, gpu_shape, model_shape
 from pcache.sim.roofline import (
@@ -58,7 +57,7 @@ def choose_latency(
             raise ConfigError(
                 "--step-overhead belongs to the roofline: leave it out with --profile"
             )
-        found = read_profile(Path(profile))
+        found = profile_at(profile)
         _check_belongs(found, str(profile), model, gpu, tp)
     if found is not None:
         return _of_profile(found)

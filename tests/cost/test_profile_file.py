@@ -14,7 +14,13 @@ from made_up_profile import made_up_profile
 from pcache.cost.fit import ErrorRow
 from pcache.cost.points import LoadSequence, LoopSample, Point, StepShape
 from pcache.cost.profile_file import read_profile, write_profile
-from pcache.cost.shipped import PROFILES, profile_name, shipped_profile, shipped_profiles
+from pcache.cost.shipped import (
+    PROFILES,
+    profile_at,
+    profile_name,
+    shipped_profile,
+    shipped_profiles,
+)
 from pcache.errors import ConfigError
 
 POINT = Point(StepShape(((16, 3, 2), (100, 1, 1)), False, 16), 5, 0.01, 6, 7, 8, 9, 10, True)
@@ -161,6 +167,17 @@ def test_shipped_profiles_are_where_they_are_looked_for(name: str) -> None:
     assert name == profile.name == profile_name(profile.gpu, profile.shape.name, profile.dtype)
     assert shipped_profile(profile.gpu, profile.shape.name, profile.dtype) == profile
     assert profile.errors
+
+
+def test_a_profile_is_a_file_or_the_name_of_a_shipped_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert profile_at("h200-llama-3.1-8b") == shipped_profile("h200", "llama-3.1-8b")
+    monkeypatch.chdir(tmp_path)
+    write_profile(FULL, Path("h200-llama-3.1-8b"))
+    assert profile_at("h200-llama-3.1-8b") == FULL
+    with pytest.raises(ConfigError, match="cannot read the profile"):
+        profile_at("h300-llama-3.1-8b")
 
 
 def test_no_profile_of_a_pair_that_nobody_measured() -> None:

@@ -134,3 +134,7 @@ def test_an_interrupted_record_is_replayed_as_far_as_it_goes() -> None:
 def test_a_directory_without_a_record_says_so(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match="only `pcache run` records them"):
         read_recording(tmp_path)
+    for name in ("decisions.parquet", "instants.parquet"):
+        (tmp_path / name).write_text("half a file")
+    with pytest.raises(RunDirectoryError, match=r"recorded decisions are damaged .*; run it again"):
+        read_recording(tmp_path)

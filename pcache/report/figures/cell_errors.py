@@ -85,7 +85,8 @@ def _panel(axis: Any, part: pd.DataFrame, rows: list[int]) -> None:
 def _beyond(axis: Any, row: int, difference: float, reach: float, color: str) -> None:
     side = np.sign(difference)
     axis.plot(side * reach, row, ">" if side > 0 else "<", color=color, markersize=4.2, zorder=3)
-    axis.annotate(difference_text(difference, "", 0).strip(), (side * reach, row),
+    digits = 0 if abs(difference) >= 10 else 1
+    axis.annotate(difference_text(difference, "", digits).strip(), (side * reach, row),
                   xytext=(-5 * side, 0), textcoords="offset points", va="center", fontsize=7,
                   ha="right" if side > 0 else "left", color=color, zorder=4,
                   bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4})  # fmt: skip

@@ -99,6 +99,7 @@ def draw(pairs: Sequence[Pair]) -> Chart | None:
 
 
 def _curve(axis: Any, table: pd.DataFrame, color: str, dash: Dash, shift: float) -> None:
+    table = table.reindex(range(table.index.min(), table.index.max() + 1))  # no line over a gap
     x = table.index.to_numpy(np.float64) + shift
     axis.vlines(x, table["p10"], table["p90"], color=color, linewidth=1.1, alpha=0.7)
     axis.plot(x, table["p50"], color=color, linestyle=dash, linewidth=1.5, marker="o", markersize=4)
