@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -23,15 +22,6 @@ LIMITS = {
 OVERLOAD = 1.0
 """Above this load every number, and when thrashing the hit rate, may also be off by twice the
 difference between two measured runs, if that is more."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """One number of one cell against its limit, all in the unit of the difference."""
-
-    difference: float
-    spread: float
-    limit: float
 
 
 def errors_of(cell: Cell, name: str, pair: Pair) -> list[dict[str, Any]]:

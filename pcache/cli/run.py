@@ -39,6 +39,14 @@ def run(
             rich_help_panel=ENGINE,
         ),
     ] = 0.0,
+    top_p: Annotated[
+        float,
+        typer.Option(
+            "--top-p",
+            help="Sample from the likeliest tokens that together reach this share.",
+            rich_help_panel=ENGINE,
+        ),
+    ] = 1.0,
     seed: engine_option.Seed = 0,
     skip_idle: engine_option.SkipIdle = False,
     poison: Annotated[
@@ -96,6 +104,7 @@ def run(
             dtype,
             seed=seed,
             temperature=temperature,
+            top_p=top_p,
             skip_idle=skip_idle,
             poison=poison,
         )

@@ -138,7 +138,6 @@ class TritonAttention:
             self._extend[key] = ExtendPlan(
                 max_requests=layout.extends,
                 max_tokens=tokens,
-                max_q_tokens=tokens,
                 num_heads=self._shape.num_heads,
                 num_kv_heads=self._shape.num_kv_heads,
                 head_dim=self._shape.head_dim,

@@ -184,20 +184,18 @@ def _log_uniform(rng: np.random.Generator, low: int, high: int) -> int:
     return round(float(np.exp(rng.uniform(np.log(low), np.log(max(low, high))))))
 
 
-def _ragged(
-    rng: np.random.Generator, num: int, count: int, longest: int
-) -> list[tuple[int, int, int]]:
-    """Requests of `count` new tokens after lengths around a common one, up to four times apart."""
+def _ragged_decodes(rng: np.random.Generator, num: int, longest: int) -> list[tuple[int, int, int]]:
+    """Requests of one new token after lengths around a common one, up to four times apart."""
     centre = _log_uniform(rng, 32, longest)
     return [
-        (min(_log_uniform(rng, max(centre // 2, 16), 2 * centre), longest - count), count, 1)
+        (min(_log_uniform(rng, max(centre // 2, 16), 2 * centre), longest - 1), 1, 1)
         for _ in range(num)
     ]
 
 
 def _draw_decodes(rng: np.random.Generator, limits: Limits) -> StepShape:
     num = _log_uniform(rng, 1, limits.max_rows)
-    requests = _ragged(rng, num, 1, limits.max_context_tokens // 2)
+    requests = _ragged_decodes(rng, num, limits.max_context_tokens // 2)
     shared = _log_uniform(rng, 1, min(start for start, _, _ in requests))
     if num == 1 or rng.random() < 2 / 3:
         shared = 0
@@ -228,7 +226,7 @@ def _draw_long(rng: np.random.Generator, limits: Limits) -> StepShape:
 
 def _draw_mixed(rng: np.random.Generator, limits: Limits) -> StepShape:
     num = _log_uniform(rng, 2, limits.max_rows // 2)
-    decodes = _ragged(rng, num, 1, limits.max_context_tokens // 4)
+    decodes = _ragged_decodes(rng, num, limits.max_context_tokens // 4)
     extends = _draw_extends(
         rng, limits, _log_uniform(rng, 1, 6), 16, (limits.max_step_tokens - num) // 2
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ from pcache.cache.events import ALLOCATE, PREEMPT, REPOINT, SHARE, drain
 from pcache.cost import step_record
 from pcache.gpu.clock import Clock
 from pcache.gpu.prompts import RequestTokens
-from pcache.gpu.runner import Pending, Runner
+from pcache.gpu.runner import Pending
 from pcache.gpu.step import StepInputs
 from pcache.interrupt import held_interrupt
 from pcache.prefixes import PrefixForest, build_forest
@@ -56,6 +57,18 @@ class _InFlight:
     requests: I8
     positions: I8
     row: I8
+
+
+class StepRunner(Protocol):
+    """What a run needs of a runner."""
+
+    def launch(self, inputs: StepInputs, keep_logits: bool = False) -> Pending:
+        """As `Runner.launch`."""
+        ...
+
+    def poison(self, first_blocks: I4, counts: I4) -> None:
+        """As `Runner.poison`."""
+        ...
 
 
 class EngineRun:
@@ -105,7 +118,7 @@ class EngineRun:
         return np.array(self._instants, np.int64).reshape(-1, 2)
 
     def run(
-        self, runner: Runner, clock: Clock, progress: Callable[[float], None] | None = None
+        self, runner: StepRunner, clock: Clock, progress: Callable[[float], None] | None = None
     ) -> bool:
         """Run to the end (True) or to Ctrl-C (False, with the steps in flight left behind).
 
@@ -127,7 +140,7 @@ class EngineRun:
             return False
         return True
 
-    def _carry_out(self, action: int, runner: Runner, clock: Clock) -> int:
+    def _carry_out(self, action: int, runner: StepRunner, clock: Clock) -> int:
         """Do what the loop asks for; the instant that it goes by."""
         if action == LAUNCH:
             return self._launch(runner, clock)
@@ -148,7 +161,7 @@ class EngineRun:
             self._events.append(events)
             self._unsent.append(events)
 
-    def _launch(self, runner: Runner, clock: Clock) -> int:
+    def _launch(self, runner: StepRunner, clock: Clock) -> int:
         s = self.scheduler
         slot = int(s.state[0].plan_slot)
         entries = s.plans[slot, : s.slots[slot].num_entries]
@@ -185,7 +198,7 @@ class EngineRun:
             self._logits_sink(step.requests, step.positions, outputs.logits)
         return ended_at
 
-    def _table_runs(self, runner: Runner) -> I4:
+    def _table_runs(self, runner: StepRunner) -> I4:
         """Block-table changes since the last launch, of requests that still hold their row."""
         if not self._unsent:
             return np.empty((0, 4), np.int32)

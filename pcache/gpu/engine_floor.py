@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from pcache.shapes import GpuShape, ModelShape
 
-__all__ = ["VLLM_DECODE_MS", "VLLM_SOURCE", "VLLM_TTFT_MS", "decode_floor_ms", "ttft_floor_ms"]
+__all__ = ["VLLM_DECODE_MS", "VLLM_TTFT_MS", "decode_floor_ms", "ttft_floor_ms"]
 
 _MEASURED_CEILINGS = {"h100": (800e12, 3.0e12), "h200": (800e12, 4.3e12)}
 
-VLLM_SOURCE = "vLLM 0.25.0, offline API, Llama-3.1-8B shapes, bf16, H100 80GB, 2026-11-22"
 VLLM_TTFT_MS = {
     (512, 0): 15.0,
     (2048, 0): 51.6,
@@ -31,7 +30,8 @@ VLLM_TTFT_MS = {
     (16, 8176): 15.0,
     (32, 4064): 13.4,
 }
-"""Measured TTFT by (new tokens, cached tokens), one request at a time, median of 5."""
+"""Measured TTFT by (new tokens, cached tokens), one request at a time, median of 5: vLLM 0.25.0 through
+its offline API, shapes of Llama-3.1-8B, bf16, H100 80GB."""
 VLLM_DECODE_MS = {1: 6.9, 32: 17.9}
 """Measured time a decode step by batch size, at a context of 8,192 tokens."""
 

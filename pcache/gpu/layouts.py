@@ -108,7 +108,8 @@ class Layouts:
     def max_ints(self) -> int:
         """Integers of the largest packed step."""
         bound = self.eager(self._max_step_tokens, self._max_rows, self._max_rows)
-        return max(layout.num_ints for layout in (bound, *self._graphs.values()))
+        known = (bound, *self.varied(), *self._graphs.values())
+        return max(layout.num_ints for layout in known)
 
     @property
     def max_samples(self) -> int:

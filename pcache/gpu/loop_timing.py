@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import cast
 
 import numpy as np
 
@@ -98,7 +97,7 @@ def time_loop(steps: SyntheticRunner, load: LoopLoad, sizes: EngineSizes) -> lis
     tokens = request_tokens(trace, steps.model.shape.vocab_size)
     engine = EngineRun(trace, build_forest(trace), tokens, cache, rules)
     watched, clock = _Watched(steps.runner), Clock(skip_idle=False)
-    if not engine.run(cast(Runner, watched), clock):
+    if not engine.run(watched, clock):
         raise KeyboardInterrupt
     model = CostModel(np.zeros(9), sizes=sizes.table())
     return _samples(engine.instants, watched.launches, clock, model)

@@ -64,6 +64,7 @@ class EngineSettings:
     kernels: str = "triton"
     seed: int = 0
     temperature: float = 0.0
+    top_p: float = 1.0
     graphs: bool = True
     skip_idle: bool = False
     poison: bool = False
@@ -253,7 +254,7 @@ class GpuBench:
             self.max_context,
             max(rules.max_running, 256),
             max(rules.token_budget, whole),
-            SamplingConfig(temperature=settings.temperature, seed=settings.seed),
+            SamplingConfig(settings.temperature, settings.top_p, settings.seed),
             GraphBuckets() if settings.graphs else NO_GRAPHS,
         )
         held = self._prepared

@@ -95,6 +95,15 @@ def test_a_share_of_memory_is_of_a_gpu(trace: Path, share: str, said: str) -> No
     assert said in result.stderr
 
 
+def test_sampling_is_as_asked_for(trace: Path, tmp_path: Path) -> None:
+    options = ("--policy", "none", "--temperature", "0.7", "--top-p", "0.9", "--out", str(tmp_path))
+    pcache(trace, *options, code=0)
+    engine = read_run(tmp_path / "none-16").config["engine"]
+    assert (engine["temperature"], engine["top_p"]) == (0.7, 0.9)
+    refused = pcache(trace, "--policy", "none", "--temperature", "0.7", "--top-p", "1.5", code=2)
+    assert "top-p 1.5: expected a share above 0 and up to 1" in refused.stderr
+
+
 def test_a_pool_is_gone_before_a_larger_one_is_made(
     trace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

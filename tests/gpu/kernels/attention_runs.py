@@ -26,7 +26,6 @@ def extend_plan(case: PagedCase, tile_shape: TileShape | None = None) -> ExtendP
     return ExtendPlan(
         max_requests=case.rows.numel(),
         max_tokens=tokens,
-        max_q_tokens=int(case.q_starts.diff().max()),
         num_heads=num_heads,
         num_kv_heads=case.k_cache.shape[2],
         head_dim=head_dim,

@@ -62,7 +62,6 @@ def shapes() -> list[tuple[TileShape, int]]:
             for block_size in (1, 64, 128):
                 shape = extend_tile_shape(
                     max_tokens=tokens,
-                    max_q_tokens=tokens,
                     num_heads=32,
                     num_kv_heads=8,
                     block_size=block_size,

@@ -124,8 +124,8 @@ def test_offsets_beyond_two_to_the_31() -> None:
         ({"block_size": 64}, True),
         ({"block_size": 8}, False),
         ({"dtype": torch.float32}, False),
-        ({"max_tokens": 64, "max_q_tokens": 64}, True),
-        ({"max_tokens": 32, "max_q_tokens": 32}, False),
+        ({"max_tokens": 64}, True),
+        ({"max_tokens": 32}, False),
         ({"specialised": False}, False),
     ],
     ids=str,
@@ -135,7 +135,6 @@ def test_it_is_chosen_for_all_but_the_smallest_steps(
 ) -> None:
     options: dict[str, object] = {
         "max_tokens": 4096,
-        "max_q_tokens": 4096,
         "num_heads": 32,
         "num_kv_heads": 8,
         "block_size": 16,

@@ -45,7 +45,6 @@ _ROWS = gl.constexpr(64)  # query rows of a warp group
 _GROUPS = gl.constexpr(2)
 _ATOM = gl.constexpr(8)  # rows that repeat the swizzle
 _NUM_STAGES = 2
-_ELEMENTS = {torch.float16: gl.float16, torch.bfloat16: gl.bfloat16}
 
 
 def launch_hopper(

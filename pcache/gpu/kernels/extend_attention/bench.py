@@ -44,7 +44,6 @@ def _plan(block_size: int, max_requests: int, tokens: int, device: torch.device)
     return ExtendPlan(
         max_requests=max_requests,
         max_tokens=tokens,
-        max_q_tokens=tokens,
         num_heads=SHAPE.num_heads,
         num_kv_heads=SHAPE.num_kv_heads,
         head_dim=SHAPE.head_dim,

@@ -40,21 +40,20 @@ _ROWS_THAT_FILL_A_GPU = 1 << 15
 def extend_tile_shape(
     *,
     max_tokens: int,
-    max_q_tokens: int,
     num_heads: int,
     num_kv_heads: int,
     block_size: int,
     dtype: torch.dtype,
     specialised: bool = False,
 ) -> TileShape:
-    """The launch configuration for steps of `max_tokens` query tokens, `max_q_tokens` a request.
+    """The launch configuration for steps of `max_tokens` query tokens.
 
     Chosen by measurement on an H100 at head_dim 128. Large tiles read KV less often but leave too
     few of them to fill the GPU in a small step; gathers need larger tiles than descriptors. Where
     the kernel of `attention/hopper.py` can run (`specialised`), it takes all steps but the smallest.
     """
     least = max(16, triton.next_power_of_2(num_heads // num_kv_heads))
-    rows = max(least, max_q_tokens * num_heads // num_kv_heads)
+    rows = max(least, max_tokens * num_heads // num_kv_heads)
     fills = max_tokens * num_heads > _ROWS_THAT_FILL_A_GPU
     if dtype == torch.float32:
         return TileShape(max(32, least), 32, num_warps=4, num_stages=1, occupancy=2)
@@ -76,17 +75,13 @@ def extend_tile_shape(
 
 
 class ExtendPlan(AttentionPlan):
-    """The work items of steps with at most `max_tokens` query tokens, `max_q_tokens` a request.
-
-    Longer extends than `max_q_tokens` are computed too, only not with the best tile shape.
-    """
+    """The work items of steps with at most `max_tokens` query tokens."""
 
     def __init__(
         self,
         *,
         max_requests: int,
         max_tokens: int,
-        max_q_tokens: int,
         num_heads: int,
         num_kv_heads: int,
         head_dim: int,
@@ -98,7 +93,6 @@ class ExtendPlan(AttentionPlan):
         if tile_shape is None:
             tile_shape = extend_tile_shape(
                 max_tokens=max_tokens,
-                max_q_tokens=max_q_tokens,
                 num_heads=num_heads,
                 num_kv_heads=num_kv_heads,
                 block_size=block_size,
