@@ -89,46 +89,64 @@ def _study(
     found: dict[Cell, list[Path]], jobs: dict[Cell, Job], scratch: Path, target: dict[str, Any],
     latency: Latency, num_designed: int, doubt: str | None,
 ) -> Study:  # fmt: skip
-    errors: list[dict[str, Any]] = []
-    rows, parity, ladder, showcase = [], [], [], []
-    measured: Run | None = None
+    cells = []
     for number, (cell, paths) in enumerate(found.items(), 1):
-        trace = jobs[cell].trace()
-        verdicts = [verdict for path in paths for verdict in replay_steps(trace, path)]
-        runs = load_runs([simulate_job(jobs[cell], scratch, target), *paths])
-        (pair,) = find_pairs(runs)
-        measured = measured or pair.measured[0]
-        known = evidence(trace, pair, paths, latency.cost)
-        same = [verdict.difference is None for verdict in verdicts]
-        parity += same
-        rows.append({
-            "cell": _name(cell), "name": cell.name, "num_measured": len(paths),
-            "requests": len(trace), "kv_tokens": cell.kv_tokens, "time_scale": cell.time_scale,
-            "ceiling": pair.simulated.ceiling, "parity": all(same),
-            "decisions": sum(verdict.decisions for verdict in verdicts),
-            "parted_at": "; ".join(v.difference for v in verdicts if v.difference), **known,
-        })  # fmt: skip
-        found_errors = errors_of(cell, _name(cell), pair)
-        if not all(row["met"] for row in found_errors):
-            ranges = phases(jobs[cell], target, _step_ns(pair.simulated))
-            for row in found_errors:
-                row["phases_lowest"], row["phases_highest"] = ranges[row["number"]]
-        errors += [row | known for row in found_errors]
-        if cell.study == "ladder":
-            ladder += [path for run in runs for path in [run.path]]
-        if cell.study == "showcase":
-            showcase += [run.path for run in runs]
+        cells.append(_analysed(cell, jobs[cell], paths, scratch, target, latency))
         print(f"{number}/{len(found)} {cell.name}", flush=True)
-    assert measured is not None
-    table = pd.DataFrame(errors)
+    table = pd.DataFrame([row for cell in cells for row in cell.errors])
     misses = table[~table["met"]].copy()
     misses["cause"] = [cause(row) for row in misses.to_dict("records")]
-    columns = [name for name in table if name not in known]
+    ladder, showcase = (  # together, so that their names tell them apart
+        load_runs(paths)
+        if (paths := [p for c in cells if c.study == study for p in c.runs])
+        else []
+        for study in ("ladder", "showcase")
+    )
     return Study(
-        table[columns], pd.DataFrame(rows), summary_of(table, parity), misses,
-        load_runs(ladder) if ladder else [], find_pairs(load_runs(showcase)) if showcase else [],
-        measured, latency, num_designed, doubt,
+        table.drop(columns=list(cells[0].evidence)), pd.DataFrame([cell.row for cell in cells]),
+        summary_of(table, [same for cell in cells for same in cell.parity]), misses,
+        ladder, find_pairs(showcase), cells[0].measured, latency, num_designed, doubt,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Analysed:
+    """One cell: its row of the table of cells, its rows of the errors with the evidence in them, what
+    the replay of each measured run said, and the directories of both sides."""
+
+    study: str
+    row: dict[str, Any]
+    errors: list[dict[str, Any]]
+    evidence: dict[str, Any]
+    parity: list[bool]
+    runs: list[Path]
+    measured: Run
+
+
+def _analysed(
+    cell: Cell, job: Job, paths: list[Path], scratch: Path, target: dict[str, Any], latency: Latency
+) -> _Analysed:
+    trace = job.trace()
+    verdicts = [verdict for path in paths for verdict in replay_steps(trace, path)]
+    runs = load_runs([simulate_job(job, scratch, target), *paths])
+    (pair,) = find_pairs(runs)
+    known = evidence(trace, pair, paths, latency.cost)
+    same = [verdict.difference is None for verdict in verdicts]
+    row = {
+        "cell": _name(cell), "name": cell.name, "num_measured": len(paths),
+        "requests": len(trace), "kv_tokens": cell.kv_tokens, "time_scale": cell.time_scale,
+        "ceiling": pair.simulated.ceiling, "parity": all(same),
+        "decisions": sum(verdict.decisions for verdict in verdicts),
+        "parted_at": "; ".join(v.difference for v in verdicts if v.difference), **known,
+    }  # fmt: skip
+    errors = errors_of(cell, _name(cell), pair)
+    if not all(error["met"] for error in errors):
+        ranges = phases(job, target, _step_ns(pair.simulated))
+        for error in errors:
+            error["phases_lowest"], error["phases_highest"] = ranges[error["number"]]
+    errors = [error | known for error in errors]
+    places = [run.path for run in runs]
+    return _Analysed(cell.study, row, errors, known, same, places, pair.measured[0])
 
 
 def _step_ns(run: Run) -> float:

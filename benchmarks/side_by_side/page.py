@@ -27,10 +27,16 @@ SHOWN = ("hit_rate", "ttft_mean_ms", "ttft_p50_ms", "ttft_p99_ms")
 
 def render(study: Study, out: Path) -> Path:
     """Write page, charts and tables to `out`."""
+    showcase = Section(
+        "Much sharing and little", _SHOWCASE, [_showcase(study)], _showcase_table(study)
+    )
+    rungs = Section(
+        "The ladder of serving, on both sides", (), [partial(ladder.draw, study.ladder)]
+    )
     sections = [
         Section("What came out", _findings(study), table=_summary(study.summary), notes=_notes(study)),
-        Section("Much sharing and little", _SHOWCASE, [_showcase(study)], _showcase_table(study)),
-        Section("The ladder of serving, on both sides", (), [partial(ladder.draw, study.ladder)]),
+        *([showcase] if study.showcase else []),
+        *([rungs] if study.ladder else []),
         Section(
             "Where the simulator is wrong", (),
             [partial(cell_errors.draw, study.errors), partial(cell_scatter.draw, study.errors)],
@@ -47,18 +53,12 @@ def render(study: Study, out: Path) -> Path:
             **world_sentences([study.measured]),
         },
         warnings=_warnings(study),
-        sections=[
-            s for s in sections if s.table or s.heading.startswith("Where") or _has(study, s)
-        ],
+        sections=sections,
         tables={
             "targets": study.summary, "errors": study.errors, "measured_cells": study.cells,
             "misses": study.misses,
         },
     )  # fmt: skip
-
-
-def _has(study: Study, section: Section) -> bool:
-    return bool(study.ladder if "ladder" in section.heading else study.showcase)
 
 
 _NOTES = (
@@ -129,9 +129,7 @@ def _facts(study: Study) -> list[Fact]:
 def _summary(summary: pd.DataFrame) -> StudyTable:
     rows = []
     for row in summary.to_dict("records"):
-        unit = (
-            "" if row["worst"] != row["worst"] or row["worst"] is None else row["limit"].split()[1]
-        )
+        unit = row["unit"]
         mark = "" if row["met"] == row["cells"] else "far"
         rows.append([
             row["target"], row["limit"], f"{row['cells']:.0f}", Cell(f"{row['met']:.0f}", mark),

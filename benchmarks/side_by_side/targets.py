@@ -11,7 +11,7 @@ import pandas as pd
 from benchmarks.side_by_side.cells import Cell
 from pcache.report.pairs import COMPARED, Pair
 
-__all__ = ["LIMITS", "OVERLOAD", "errors_of", "limit_text", "summary_of"]
+__all__ = ["LIMITS", "OVERLOAD", "errors_of", "summary_of"]
 
 LIMITS = {
     "hit_rate": 0.2, "ttft_mean_ms": 5.0, "ttft_p50_ms": 5.0, "ttft_p90_ms": 8.0,
@@ -52,18 +52,13 @@ def _limit(cell: Cell, number: str, spread: float) -> float:
     return max(LIMITS[number], 2 * spread) if widened and spread == spread else LIMITS[number]
 
 
-def limit_text(number: str) -> str:
-    """`0.2 points`, `5 %`"""
-    return f"{LIMITS[number]:g} {'points' if number == 'hit_rate' else '%'}"
-
-
 def summary_of(errors: pd.DataFrame, parity: Sequence[bool]) -> pd.DataFrame:
     """A row a target: how many cells it applies to, how many meet it, and how many do so without what
     OVERLOAD allows; parity is by measured run."""
     rows = [{
         "target": "parity of decisions", "limit": "every byte", "cells": len(parity),
         "met": sum(parity), "met_without_spread": sum(parity),
-        "median": None, "worst": None, "worst_cell": "",
+        "median": None, "worst": None, "unit": "", "worst_cell": "",
     }]  # fmt: skip
     for number in LIMITS:
         part = errors[errors["number"] == number]
@@ -72,9 +67,10 @@ def summary_of(errors: pd.DataFrame, parity: Sequence[bool]) -> pd.DataFrame:
         size = part["difference"].abs()
         worst = part.loc[size.idxmax()]
         rows.append({
-            "target": worst["heading"], "limit": limit_text(number), "cells": len(part),
+            "target": worst["heading"], "limit": f"{LIMITS[number]:g} {worst['unit']}",
+            "cells": len(part),
             "met": int(part["met"].sum()), "met_without_spread": int((size <= LIMITS[number]).sum()),
             "median": float(size.median()), "worst": float(worst["difference"]),
-            "worst_cell": worst["cell"],
+            "unit": worst["unit"], "worst_cell": worst["cell"],
         })  # fmt: skip
     return pd.DataFrame(rows)
