@@ -14,8 +14,11 @@ import numpy as np
 from pcache.jit import hot, records
 from pcache.types import F8, I8, Records
 
-__all__ = ["CostModel", "StepCost", "clear_sums", "describe_request", "step_record"]
+__all__ = ["CONTEXT_TILE", "CostModel", "StepCost", "clear_sums", "describe_request", "step_record"]
 
+CONTEXT_TILE = 128
+"""Positions that attention takes at a time. A decode with less context takes as long as with these;
+what reads more may be split."""
 _TILE_TOKENS = 32
 """New tokens that read their context together, as large tiles of attention have it on a model with
 four query heads a KV head."""
@@ -57,7 +60,8 @@ def step_record() -> Records:
     `context_tokens` (KV read by attention); of the requests with more than one new token alone
     `num_extends`, `extend_tokens`, `extend_context` and `tile_context`, the context of each tile of
     32 new tokens (T·P + 32·T(T+1)/2 for T tiles after P cached); `longest_extend` and
-    `longest_decode`, the longest context of either; and `shared_context`, KV tokens read from blocks
+    `longest_decode`, the longest context of either; `decode_padding`, what contexts of decodes lack to
+    CONTEXT_TILE positions; and `shared_context`, KV tokens read from blocks
     that another request of the step reads too. Instants, by `timing.run_step`:
     `launched_at_ns` (on the host), `starts_at_ns`, `ends_at_ns` (on the GPU), `host_free_at_ns`. And
     what one step leaves to the next: `recent_load` and `lasting_load` of the GPU (`cost.throttle`),
@@ -66,7 +70,7 @@ def step_record() -> Records:
     sums = (
         "prefill_tokens", "decode_tokens", "num_requests", "samples", "pairs", "context_tokens",
         "num_extends", "extend_tokens", "extend_context", "tile_context", "longest_extend",
-        "longest_decode", "shared_context",
+        "longest_decode", "decode_padding", "shared_context",
     )  # fmt: skip
     instants = ("launched_at_ns", "starts_at_ns", "ends_at_ns", "host_free_at_ns")
     loads = dict.fromkeys(("recent_load", "lasting_load"), np.float64)
@@ -80,7 +84,7 @@ def clear_sums(step: Records) -> None:
     at.prefill_tokens = at.decode_tokens = at.num_requests = at.samples = 0
     at.pairs = at.context_tokens = at.shared_context = 0
     at.num_extends = at.extend_tokens = at.extend_context = at.tile_context = 0
-    at.longest_extend = at.longest_decode = 0
+    at.longest_extend = at.longest_decode = at.decode_padding = 0
 
 
 @hot
@@ -104,3 +108,4 @@ def describe_request(step: Records, start: int, count: int, samples: int, decode
         at.longest_extend = max(at.longest_extend, start + count)
     else:
         at.longest_decode = max(at.longest_decode, start + count)
+        at.decode_padding += max(0, CONTEXT_TILE - (start + count))

@@ -10,15 +10,15 @@ and the linear layers compute the `linear_rows` of both together. With M of them
       + split_decodes·[longest > 128]                            (of those with one)
 
 Attention cuts new tokens into tiles; each computes with all of its context, however few tokens fill
-it. Decodes only read KV; what several of them read from the same blocks is cheaper, for a GPU's cache
-holds it. `linear` and `context` interpolate between
-sizes and go on with their last slope. Every term is linear in its coefficient and no coefficient is
-negative, so more work that is run in the same way never takes less time.
+it. Decodes only read KV, a context of less than 128 positions like one of 128; what several of them
+read from the same blocks is cheaper, for a GPU's cache holds it. `linear` and `context` interpolate
+between sizes and go on with their last slope. Every term is linear in its coefficient and no
+coefficient is negative, so more work that is run in the same way never takes less time.
 """
 
 from __future__ import annotations
 
-from pcache.cost.contract import CostModel
+from pcache.cost.contract import CONTEXT_TILE, CostModel
 from pcache.jit import hot, inlined
 from pcache.types import F8, I8, Records
 
@@ -40,9 +40,6 @@ TERMS = (
     _EAGER, _HEAD, _SAMPLE, _EXTENDS, _EXTEND, _EXTEND_CONTEXT, _TILE_CONTEXT, _SPLIT_EXTENDS,
     _DECODE, _SPLIT_DECODES, _SHARED_CONTEXT,
 ) = range(len(TERMS))  # fmt: skip
-
-SPLIT_CONTEXT = 128
-"""Positions that attention takes at a time. What reads more may be split, and the parts are joined."""
 
 PADDING = 16
 """Steps outside graphs are padded to multiples of this, or of more."""
@@ -136,14 +133,14 @@ def profiled_ns(model: CostModel, step: Records) -> float:
         duration += terms[_EXTENDS] + terms[_EXTEND] * extends
         duration += terms[_EXTEND_CONTEXT] * sums.extend_context
         duration += terms[_TILE_CONTEXT] * sums.tile_context
-        if sums.longest_extend > SPLIT_CONTEXT:
+        if sums.longest_extend > CONTEXT_TILE:
             duration += terms[_SPLIT_EXTENDS]
     if decodes > 0:
-        context = sums.context_tokens - sums.extend_context
+        context = sums.context_tokens - sums.extend_context + sums.decode_padding
         shared = min(sums.shared_context, context)
         duration += terms[_DECODE] * decodes + _interpolated(model.context, context - shared)
         duration += terms[_SHARED_CONTEXT] * shared
-        if sums.longest_decode > SPLIT_CONTEXT:
+        if sums.longest_decode > CONTEXT_TILE:
             duration += terms[_SPLIT_DECODES]
     return duration
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pcache.cache.contract import BLOCK_SIZE, EXACT, HASH, KIND, NOW_NS, RADIX, extend, planned
 from pcache.cache.events import room
-from pcache.cost import CostModel, clear_sums, commit_ns, describe_request, run_step
+from pcache.cost import CONTEXT_TILE, CostModel, clear_sums, commit_ns, describe_request, run_step
 from pcache.jit import hot
 from pcache.scheduler.loop import (
     COMMIT,
@@ -134,8 +134,15 @@ def _jump(s: Scheduler, model: CostModel, sums: Records, rows: I8, log_margin: i
     if most < 2:
         return 0
     clear_sums(sums)
+    num_short = 0
     for k in range(state.num_running):
-        describe_request(sums, s.requests[s.running[k]].planned, 1, 1, True)
+        planned_tokens = s.requests[s.running[k]].planned
+        describe_request(sums, planned_tokens, 1, 1, True)
+        if planned_tokens + 1 < CONTEXT_TILE:  # until it is as long, it takes as long
+            num_short += 1
+            most = min(most, CONTEXT_TILE - planned_tokens)
+    if most < 2:
+        return 0
     next_arrival = 1 << 62
     if state.num_arrived < len(s.requests):
         next_arrival = s.requests[state.num_arrived].arrival_ns
@@ -157,6 +164,7 @@ def _jump(s: Scheduler, model: CostModel, sums: Records, rows: I8, log_margin: i
         sums[0].pairs += state.num_running
         sums[0].context_tokens += state.num_running
         sums[0].longest_decode += 1
+        sums[0].decode_padding -= num_short
         steps += 1
     if steps > 0:
         _land(s, steps, planned_at)

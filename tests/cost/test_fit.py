@@ -79,7 +79,7 @@ def test_noise_neither_shows_much_nor_breaks_the_laws() -> None:
         made_up_profile(points=points + held, loop=[LoopSample(1, 1, True, False, 1, 1, 1)])
     )
     assert [row.kind for row in profile.errors] == list(CLASSES)
-    assert all(row.p90 < 0.03 and abs(row.mean) < 0.01 for row in profile.errors)
+    assert all(row.p90 < 0.04 and abs(row.mean) < 0.01 for row in profile.errors)
     assert profile.terms is not None
     assert min(profile.terms.values()) >= 0
     assert list(profile.linear) == sorted(profile.linear)

@@ -87,9 +87,10 @@ def ns(model: CostModel, requests: list[tuple[int, int, int]]) -> float:
 def test_a_graph_costs_its_padded_size_whatever_it_holds() -> None:
     base = LINEAR[KNOTS.index(8)] + TERMS_NS["head"] + 8 * TERMS_NS["sample"]
     slope = (CONTEXT[2] - CONTEXT[1]) / (CONTEXT_KNOTS[2] - CONTEXT_KNOTS[1])
-    for batch in (5, 6, 8):
-        own = batch * TERMS_NS["decode"] + CONTEXT[1] + slope * (101 * batch - CONTEXT_KNOTS[1])
-        assert gpu_ns(COST.model, (100, 1, batch)) == pytest.approx(base + own, abs=1)
+    for batch in (5, 6, 7):
+        own = batch * TERMS_NS["decode"] + CONTEXT[1] + slope * (128 * batch - CONTEXT_KNOTS[1])
+        for cached in (127, 100, 0):  # a tile of attention, whatever it holds
+            assert gpu_ns(COST.model, (cached, 1, batch)) == pytest.approx(base + own, abs=1)
 
 
 def test_shared_context_has_its_own_price() -> None:

@@ -154,7 +154,7 @@ def profiled(model: CostModel, parts: list[Part], shared: int) -> float:
         ns += term["tile_context"] * sum(map(tile_context, extends))
         ns += term["split_extends"] * any(start + count > 128 for start, count, _ in extends)
     if ones:
-        context = sum(start + 1 for start, _, _ in ones)
+        context = sum(max(128, start + 1) for start, _, _ in ones)
         shared = min(shared, context)
         ns += term["decode"] * len(ones) + term["shared_context"] * shared
         ns += interpolated(model.context.tolist(), context - shared)
