@@ -99,7 +99,7 @@ class Point:
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Point:
         """Raises TypeError, KeyError or ValueError where a field is missing or of another type."""
-        of_shape = {f.name for f in fields(StepShape)} | {"rested_ns"}  # the last of old profiles
+        of_shape = {f.name for f in fields(StepShape)}
         return cls(StepShape.from_json(row), **{k: row[k] for k in row if k not in of_shape})
 
 

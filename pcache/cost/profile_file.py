@@ -114,8 +114,7 @@ def read_profile(path: Path) -> Profile:
 
 
 def _profile(value: dict[str, Any]) -> Profile:
-    later = {"throttle": (), "sequences": ()}  # what profiles lack that are older than it
-    given: dict[str, Any] = {field.name: (later | value)[field.name] for field in fields(Profile)}
+    given: dict[str, Any] = {field.name: value[field.name] for field in fields(Profile)}
     for name, kind in _KINDS.items():
         if type(given[name]) is not kind:
             raise TypeError(f"{name} is a {type(given[name]).__name__}, not a {kind.__name__}")
@@ -131,9 +130,6 @@ def _profile(value: dict[str, Any]) -> Profile:
     given["points"] = [Point.from_json(row) for row in given["points"]]
     given["loop"] = [LoopSample(**row) for row in given["loop"]]
     given["throttle"] = tuple(tuple(map(float, stage)) for stage in given["throttle"])
-    if given["terms"] and given["host"]:
-        given["terms"] = {"split_extends": 0.0, "split_decodes": 0.0} | given["terms"]
-        given["host"] = {"start_eager": given["host"].get("start")} | given["host"]
     given["sequences"] = [LoadSequence.from_json(row) for row in given["sequences"]]
     given["errors"] = [ErrorRow(**row) for row in given["errors"]]
     return Profile(**given)

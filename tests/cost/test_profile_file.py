@@ -40,33 +40,6 @@ def test_round_trip(tmp_path: Path) -> None:
     assert all(map(np.array_equal, again.model, first.model))
 
 
-def test_profiles_from_before_there_was_a_throttle_have_none(tmp_path: Path) -> None:
-    path = tmp_path / "old.json"
-    write_profile(FULL, path)
-    value = json.loads(path.read_text())
-    value["points"][0]["rested_ns"] = 11
-    path.write_text(json.dumps(without("throttle")(without("sequences")(value))))
-    old = read_profile(path)
-    assert (old.throttle, old.sequences, old.points) == ((), [], [POINT])
-    assert old.cost().model.throttle.shape == (0, 5)
-
-
-def test_what_older_profiles_did_not_tell_apart_adds_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "old.json"
-    write_profile(FULL, path)
-    value = json.loads(path.read_text())
-    for name in ("split_extends", "split_decodes"):
-        del value["terms"][name]
-    del value["host"]["start_eager"]
-    path.write_text(json.dumps(value))
-    old = read_profile(path)
-    assert old.terms is not None
-    assert old.host is not None
-    assert old.terms["split_extends"] == old.terms["split_decodes"] == 0.0
-    assert old.host["start_eager"] == old.host["start"]
-    old.cost()
-
-
 def changed(**changes: Any) -> Callable[[dict[str, Any]], Any]:
     return lambda value: value | changes
 
