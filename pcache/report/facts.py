@@ -127,10 +127,13 @@ def warnings(runs: Sequence[Run]) -> list[str]:
 
 
 def _together(runs: Sequence[Run], value: Callable[[Run], str]) -> str:
-    distinct = list(dict.fromkeys(text for run in runs if (text := value(run))))
+    distinct: dict[str, str] = {}
+    for run in runs:
+        if text := value(run):
+            distinct.setdefault(text.lower(), text)
     if len(distinct) > NAMED_VALUES:
         return f"{len(distinct)} different, see the configuration"
-    return "; ".join(distinct)
+    return "; ".join(distinct.values())
 
 
 def _trace_note(run: Run) -> str:
