@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["calibrate"]
 
-
 OF_A_REFIT = {"refit", "out", "format"}
+"""Parameters that say which profile is fitted again, where it goes, and how its errors are printed."""
 
 
 def calibrate(

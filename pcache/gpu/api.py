@@ -115,7 +115,9 @@ def run(
 def _capacity(
     kv_tokens: str | int | None, kv_memory: str | None, shape: ModelShape, bench: GpuBench
 ) -> int:
-    """In tokens; a share of the device's memory with no pool in it."""
+    """Tokens that the pool shall hold. A share is one of the memory that is free without a pool.
+
+    Raises ConfigError for a share on a CPU, and where both options are given."""
     share = USUAL_SHARE
     if kv_tokens is None and kv_memory is not None and "%" in kv_memory:
         share, kv_memory = parse_share("--kv-memory", kv_memory), None

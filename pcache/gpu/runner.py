@@ -58,7 +58,8 @@ class RunnerConfig:
 
 @dataclass(frozen=True, slots=True)
 class PrepareReport:
-    """What happened before time zero."""
+    """What happened before time zero: `capture_ns` is for graphs, the memory of steps, and loading
+    kernels."""
 
     num_graphs: int
     compile_ns: int
