@@ -28,7 +28,8 @@ HOST_NS = {
     "start_eager": 800_021, "graph": 250_013, "graph_request": 3001, "eager": 2_600_003,
     "eager_request": 7001, "commit": 120_011, "commit_request": 1009, "synchronous": 0,
 }  # fmt: skip
-THROTTLE = ((0.4, 0.1, 0.2, 3e6, 0.1), (0.7, 0.3, 0.5, 40e6, 0.2))
+THROTTLE = ((0.4, 0.1, 0.2, 3e6), (0.7, 0.3, 0.5, 40e6))
+POWER = (0.15, 0.5)
 
 
 def made_up_profile(**changes: object) -> Profile:
@@ -38,7 +39,7 @@ def made_up_profile(**changes: object) -> Profile:
         "synchronous": False, "measured": {"date": "2026-01-31"}, "sizes": SIZES, "linear_sizes": KNOTS,
         "context_sizes": CONTEXT_KNOTS, "context": CONTEXT,
         "points": [], "loop": [], "complete": True, "terms": TERMS_NS, "linear": LINEAR,
-        "host": HOST_NS, "throttle": THROTTLE,
+        "host": HOST_NS, "throttle": THROTTLE, "power": POWER,
     }  # fmt: skip
     return Profile(**known | changes)  # type: ignore[arg-type]
 

@@ -32,7 +32,7 @@ class CostModel(NamedTuple):
     `context` [knots, 2], KV tokens that decodes read and ns, both ascending; `sizes` [4, width], rows
     filled up with -1: of CUDA graphs, ascending, decodes alone, extend tokens, and decodes beside
     extends; then the most extends of a graph; `host` as `timing.HOST`, in ns; `throttle` as
-    `throttle.STAGE`, a row a stage, none where the GPU keeps its clock.
+    `throttle.STAGE`, a row a stage, none where the GPU keeps its clock; `power` as `throttle.POWER`.
     """
 
     rates: F8
@@ -41,7 +41,8 @@ class CostModel(NamedTuple):
     context: F8 = np.zeros((0, 2))
     sizes: I8 = np.zeros((4, 0), np.int64)
     host: F8 = np.zeros(0)
-    throttle: F8 = np.zeros((0, 5))
+    throttle: F8 = np.zeros((0, 4))
+    power: F8 = np.zeros(2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,12 +65,11 @@ def fit_steps(
     if not sequences:
         return model
     for _ in range(_REFITS):
-        throttle = fit_throttle(sequences, model)
-        model = model._replace(throttle=throttle)
+        model = throttled = fit_throttle(sequences, model)
         pairs = zip(shapes, measured, strict=True)
         full_clock = np.array([_full_clock_ns(model, shape, ns) for shape, ns in pairs])
         model = _fit_full_clock(shapes, full_clock, linear, context, engine)
-        model = model._replace(throttle=throttle)
+        model = model._replace(throttle=throttled.throttle, power=throttled.power)
     return model
 
 

@@ -1,12 +1,14 @@
 """The throttle of a GPU from sequences of steps: how much longer the same step takes after which load.
 
 A sequence repeats a few shapes, each of which takes a time of its own at full clock; what is fitted is
-how the measured times rise over it. Time constants, thresholds and the draw of waiting for memory are
-searched over a grid. With these fixed, a step that took m, of a shape k that takes F_k at full clock,
+how the measured times rise over it. Time constants, thresholds and both numbers of `POWER` are searched
+over a grid. With these fixed, a step that took m, of a shape k that takes F_k at full clock,
 after loads that multiply the four slowdowns by e, should have m = F_k·(1 + slowdowns·e), which is
 linear in 1/F_k and the slowdowns:
 
     m/F_k - slowdowns·e = 1
+
+What the 1/F_k can explain is taken off both sides at once, which leaves the four slowdowns to find.
 
 Waiting for memory is slowed by no more than computing is: what is found of a stage is the slowdown of
 both, and what computing has over it.
@@ -16,7 +18,7 @@ A step counts as much as it took, or many decodes would outweigh the few steps t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -26,7 +28,7 @@ from pcache.cost.contract import CostModel
 from pcache.cost.nnls import nonnegative_least_squares
 from pcache.cost.points import LoadSequence, StepShape
 from pcache.cost.profiled import compute_ns, profiled_ns
-from pcache.cost.throttle import STAGE, mean_excess, next_load, power_of, throttled_ns
+from pcache.cost.throttle import POWER, mean_excess, next_load, power_of, throttled_ns
 from pcache.jit import hot
 from pcache.types import F8, I8
 
@@ -38,6 +40,7 @@ _THRESHOLDS = ((0.0, 0.15, 0.3, 0.4, 0.5, 0.6, 0.7), (0.3, 0.4, 0.5, 0.6, 0.7, 0
 
 _DRAWS = (0.0, 0.15, 0.3, 0.45)
 """Of waiting for memory, where computing draws 1 and an idle GPU nothing."""
+_SHARED = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 _MOSTLY_MEMORY = 0.3
 """Without a shape of a smaller compute share the two slowdowns of a stage cannot be told apart."""
@@ -57,25 +60,36 @@ def predicted_ns(sequence: LoadSequence, model: CostModel) -> F8:
     return np.array(found)
 
 
-def fit_throttle(sequences: Sequence[LoadSequence], model: CostModel) -> F8:
-    """Both stages, [2, 5] as `throttle.STAGE`. `model` says how much of each step is computing."""
-    steps = _flat(sequences, model)
-    best, least = np.zeros((2, len(STAGE))), np.inf
-    for draw in _DRAWS if _tells_memory(steps) else _DRAWS[:1]:
+def fit_throttle(sequences: Sequence[LoadSequence], model: CostModel) -> CostModel:
+    """`model`, which says how much of each step is computing, with throttle and power."""
+    best, least = model, np.inf
+    for draw, shared in _powers(sequences, model):
+        steps = _flat(sequences, model._replace(power=np.array([draw, shared])))
+        wanted = steps.beyond_shapes(np.ones((len(steps.kinds), 1)))
         stages = [
-            [(tau, at, _excesses(steps, tau, at, draw)) for tau, at in product(taus, thresholds)]
+            [
+                (tau, at, steps.beyond_shapes(_excesses(steps, tau, at, draw)))
+                for tau, at in product(taus, thresholds)
+            ]
             for taus, thresholds in zip(_TAUS_NS, _THRESHOLDS, strict=True)
         ]
         for (tau, at, recent), (long_tau, long_at, lasting) in product(*stages):
-            slowdowns, loss = _slowdowns(np.hstack([recent, lasting]), steps)
+            slowdowns, loss = _slowdowns(np.hstack([recent, lasting, wanted]))
             if loss < least:
                 least = loss
                 both, more, long_both, long_more = slowdowns
-                best = np.array([
-                    (both + more, both, at, tau, draw),
-                    (long_both + long_more, long_both, long_at, long_tau, draw),
+                throttle = np.array([
+                    (both + more, both, at, tau), (long_both + long_more, long_both, long_at, long_tau),
                 ])  # fmt: skip
+                best = model._replace(throttle=throttle, power=np.array([draw, shared]))
     return best
+
+
+def _powers(sequences: Sequence[LoadSequence], model: CostModel) -> Iterator[tuple[float, float]]:
+    """Every `POWER` that the sequences can tell from another."""
+    shares = any(shape.shared_tokens for sequence in sequences for shape in sequence.shapes)
+    tells_memory = _tells_memory(_flat(sequences, model._replace(power=np.zeros(len(POWER)))))
+    return product(_DRAWS if tells_memory else _DRAWS[:1], _SHARED if shares else _SHARED[:1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +98,16 @@ class _Steps:
 
     kinds: I8
     lines: F8
+
+    def beyond_shapes(self, columns: F8) -> F8:
+        """What one number for each shape, times the measured, cannot explain of columns [steps, n];
+        weighted."""
+        measured = self.lines[:, _MEASURED]
+        weight = np.sqrt(measured / measured.mean())[:, None]
+        of_shape = np.eye(self.kinds.max() + 1)[self.kinds] * measured[:, None] * weight
+        weighted = columns * weight
+        explained = (of_shape.T @ weighted) / np.square(of_shape).sum(axis=0)[:, None]
+        return weighted - of_shape @ explained
 
 
 _LINE = ("begins", "idle_ns", "measured_ns", "full_clock_ns", "share")
@@ -130,12 +154,10 @@ def _note_excesses(lines: F8, tau: float, threshold: float, draw: float, found: 
         load = next_load(load, power, lines[i, _MEASURED] / tau)
 
 
-def _slowdowns(slowed: F8, steps: _Steps) -> tuple[F8, float]:
-    """Two slowdowns a stage, and the weighted sum of squared relative errors that is left."""
-    measured = steps.lines[:, _MEASURED]
-    weight = np.sqrt(measured / measured.mean())
-    of_shape = np.eye(steps.kinds.max() + 1)[steps.kinds] * measured[:, None]
-    columns = np.hstack([of_shape, -slowed]) * weight[:, None]
-    inverse, slowdowns = np.split(nonnegative_least_squares(columns, weight), [of_shape.shape[1]])
-    off = weight * (1 - (1 + slowed @ slowdowns) / (inverse[steps.kinds] * measured))
+def _slowdowns(columns_and_wanted: F8) -> tuple[F8, float]:
+    """Two slowdowns a stage, and the weighted sum of squared errors that is left."""
+    triangle: F8 = np.asarray(np.linalg.qr(columns_and_wanted, mode="r"))  # as good, with few rows
+    columns, wanted = -triangle[:, :-1], triangle[:, -1]
+    slowdowns = nonnegative_least_squares(columns, wanted)
+    off = wanted - columns @ slowdowns
     return slowdowns, float(off @ off)

@@ -16,7 +16,7 @@ from pcache.cost.contract import CostModel, StepCost
 from pcache.cost.fit import ErrorRow, error_rows, fit_host, fit_steps
 from pcache.cost.points import LoadSequence, LoopSample, Point
 from pcache.cost.profiled import TERMS
-from pcache.cost.throttle import STAGE
+from pcache.cost.throttle import POWER, STAGE
 from pcache.cost.timing import HOST
 from pcache.errors import ConfigError
 from pcache.shapes import ModelShape
@@ -49,7 +49,7 @@ class EngineSizes:
 class Profile:
     """One GPU with one model. Numbers in ns: `terms` as `profiled.TERMS`, `host` as `timing.HOST`,
     `linear` and `context` one for each of their sizes, `throttle` as `throttle.STAGE`, a row a stage,
-    none where the GPU keeps its clock.
+    none where the GPU keeps its clock, `power` as `throttle.POWER`.
 
     gpu       name as in `pcache.shapes.GPUS`, or the device's own; `device` is always that
     measured  versions, date, memory and clocks of the machine
@@ -76,6 +76,7 @@ class Profile:
     context: tuple[float, ...] = ()
     host: Mapping[str, float] | None = None
     throttle: tuple[tuple[float, ...], ...] = ()
+    power: tuple[float, ...] = (0.0,) * len(POWER)
     errors: Sequence[ErrorRow] = ()
     sequences: Sequence[LoadSequence] = ()
 
@@ -92,6 +93,7 @@ class Profile:
             self.sizes.table(),
             np.array([host[name] for name in HOST], float),
             np.array(self.throttle, float).reshape(-1, len(STAGE)),
+            np.array(self.power, float),
         )
         return StepCost(model, f"profile {self.name}")
 
@@ -123,5 +125,6 @@ def fitted(profile: Profile) -> Profile:
         context=tuple(map(float, model.context[:, 1])),
         host=dict(zip(HOST, map(float, model.host), strict=True)),
         throttle=tuple(tuple(map(float, stage)) for stage in model.throttle),
+        power=tuple(map(float, model.power)),
         errors=error_rows(profile.points, model),
     )

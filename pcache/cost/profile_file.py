@@ -14,7 +14,7 @@ from pcache.cost.fit import ErrorRow
 from pcache.cost.points import LoadSequence, LoopSample, Point
 from pcache.cost.profile import EngineSizes, Profile
 from pcache.cost.profiled import TERMS
-from pcache.cost.throttle import STAGE
+from pcache.cost.throttle import POWER, STAGE
 from pcache.cost.timing import HOST
 from pcache.errors import ConfigError
 from pcache.shapes import ModelShape
@@ -130,6 +130,7 @@ def _profile(value: dict[str, Any]) -> Profile:
     given["points"] = [Point.from_json(row) for row in given["points"]]
     given["loop"] = [LoopSample(**row) for row in given["loop"]]
     given["throttle"] = tuple(tuple(map(float, stage)) for stage in given["throttle"])
+    given["power"] = tuple(map(float, given["power"]))
     given["sequences"] = [LoadSequence.from_json(row) for row in given["sequences"]]
     given["errors"] = [ErrorRow(**row) for row in given["errors"]]
     return Profile(**given)
@@ -169,9 +170,11 @@ def _problem_of_fit(profile: Profile) -> str | None:
             return f"{name} does not ascend"
     if profile.throttle and [len(stage) for stage in profile.throttle] != [len(STAGE)] * 2:
         return f"throttle is not two stages of {', '.join(STAGE)}"
-    for compute, memory, threshold, tau_ns, draw in profile.throttle:
+    for compute, memory, threshold, tau_ns in profile.throttle:
         if not (0 <= compute < _MOST_SLOWDOWN and 0 <= memory < _MOST_SLOWDOWN):
             return f"a slowdown in the throttle that is not from 0 to {_MOST_SLOWDOWN}"
-        if not (0 <= threshold <= 1 and 0 <= draw <= 1 and _LEAST_TAU_NS <= tau_ns < np.inf):
-            return "a threshold or draw in the throttle outside 0 to 1, or a tau_ns below 1 ms"
+        if not (0 <= threshold <= 1 and _LEAST_TAU_NS <= tau_ns < np.inf):
+            return "a threshold in the throttle outside 0 to 1, or a tau_ns below 1 ms"
+    if len(profile.power) != len(POWER) or not all(0 <= part <= 1 for part in profile.power):
+        return f"power is not {' and '.join(POWER)}, each from 0 to 1"
     return None

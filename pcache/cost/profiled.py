@@ -19,6 +19,7 @@ coefficient is negative, so more work that is run in the same way never takes le
 from __future__ import annotations
 
 from pcache.cost.contract import CONTEXT_TILE, CostModel
+from pcache.cost.throttle import POWER
 from pcache.jit import hot, inlined
 from pcache.types import F8, I8, Records
 
@@ -41,6 +42,7 @@ TERMS = (
     _DECODE, _SPLIT_DECODES, _SHARED_CONTEXT,
 ) = range(len(TERMS))  # fmt: skip
 
+_SHARED = POWER.index("shared")
 PADDING = 16
 """Steps outside graphs are padded to multiples of this, or of more."""
 _FINELY_PADDED, _COARSE_PADDING = 512, 128
@@ -115,6 +117,14 @@ def eager_sizes(extend_tokens: int, decodes: int) -> tuple[int, int]:
 
 
 @hot
+def _shared_context(step: Records) -> int:
+    """KV tokens that decodes read from blocks which others read too."""
+    sums = step[0]
+    context = sums.context_tokens - sums.extend_context + sums.decode_padding
+    return min(sums.shared_context, context)
+
+
+@hot
 def profiled_ns(model: CostModel, step: Records) -> float:
     """Duration of a step on the GPU, once its predecessors are done, in nanoseconds."""
     sums, terms = step[0], model.terms
@@ -136,9 +146,9 @@ def profiled_ns(model: CostModel, step: Records) -> float:
         if sums.longest_extend > CONTEXT_TILE:
             duration += terms[_SPLIT_EXTENDS]
     if decodes > 0:
-        context = sums.context_tokens - sums.extend_context + sums.decode_padding
-        shared = min(sums.shared_context, context)
-        duration += terms[_DECODE] * decodes + _interpolated(model.context, context - shared)
+        shared = _shared_context(step)
+        unshared = sums.context_tokens - sums.extend_context + sums.decode_padding - shared
+        duration += terms[_DECODE] * decodes + _interpolated(model.context, unshared)
         duration += terms[_SHARED_CONTEXT] * shared
         if sums.longest_decode > CONTEXT_TILE:
             duration += terms[_SPLIT_DECODES]
@@ -147,9 +157,11 @@ def profiled_ns(model: CostModel, step: Records) -> float:
 
 @hot
 def compute_ns(model: CostModel, step: Records) -> float:
-    """How long the tensor cores are busy in the step: the linear layers of its tokens, without
-    padding, at the price of a token in large steps, and the tiles of attention."""
+    """How long the GPU is busy in the step: the tensor cores, with the linear layers of its tokens,
+    without padding, at the price of a token in large steps, and with the tiles of attention; and a
+    part of the time in which decodes read shared context (`cost.throttle`)."""
     sums, last = step[0], len(model.linear) - 1
     tokens = sums.extend_tokens + sums.num_requests - sums.num_extends
     linear = model.linear[last, 1] / model.linear[last, 0]
-    return tokens * linear + model.terms[_TILE_CONTEXT] * sums.tile_context
+    shared = model.power[_SHARED] * model.terms[_SHARED_CONTEXT] * _shared_context(step)
+    return tokens * linear + model.terms[_TILE_CONTEXT] * sums.tile_context + shared

@@ -1,9 +1,10 @@
 """A GPU at its power limit lowers its clock, and its steps take longer.
 
-A step draws power by its compute share, how much of its time the tensor cores are busy
-(`profiled.compute_ns` over its duration): 1 while they are, `draw` in the rest of its time, when it
-waits for memory, and 0 when the GPU idles. Power is limited on average over a while, so a stage of the
-limit looks at a load, the mean of the power that forgets within `tau_ns`,
+A step draws power by its compute share, how much of its time the GPU is busy (`profiled.compute_ns`
+over its duration): 1 while it is, `draw` in the rest of its time, when it waits for memory, and 0 when
+the GPU idles. Busy are the tensor cores, and for a part `shared` of the time decodes that read what
+others read too: it comes from the GPU's cache, with less waiting. Power is limited on average over a
+while, so a stage of the limit looks at a load, the mean of the power that forgets within `tau_ns`,
 
     load' = (power - load) / tau,  power = share + draw · (1 - share)
 
@@ -24,10 +25,12 @@ from pcache.cost.contract import CostModel
 from pcache.jit import hot
 from pcache.types import F8, Records
 
-__all__ = ["STAGE", "mean_excess", "next_load", "power_of", "rest", "throttled_ns"]
+__all__ = ["POWER", "STAGE", "mean_excess", "next_load", "power_of", "rest", "throttled_ns"]
 
-STAGE = ("compute_slowdown", "memory_slowdown", "threshold", "tau_ns", "draw")
-_COMPUTE, _MEMORY, _THRESHOLD, _TAU, _DRAW = range(len(STAGE))
+STAGE = ("compute_slowdown", "memory_slowdown", "threshold", "tau_ns")
+_COMPUTE, _MEMORY, _THRESHOLD, _TAU = range(len(STAGE))
+POWER = ("draw", "shared")
+_DRAW = POWER.index("draw")
 
 
 @hot
@@ -59,8 +62,7 @@ def power_of(share: float, draw: float) -> float:
 
 
 @hot
-def _slowed(stage: F8, load: float, share: float, cool_ns: float) -> float:
-    power = power_of(share, stage[_DRAW])
+def _slowed(stage: F8, load: float, share: float, power: float, cool_ns: float) -> float:
     excess = mean_excess(load, power, cool_ns / stage[_TAU], stage[_THRESHOLD])
     return excess * (stage[_COMPUTE] * share + stage[_MEMORY] * (1 - share)) * cool_ns
 
@@ -78,17 +80,16 @@ def rest(model: CostModel, step: Records, idle_ns: float) -> None:
 def throttled_ns(
     model: CostModel, step: Records, cool_ns: float, compute_ns: float, idle_ns: float
 ) -> float:
-    """Duration of a step that takes `cool_ns` at the GPU's full clock, `compute_ns` of them computing,
+    """Duration of a step that takes `cool_ns` at the GPU's full clock, `compute_ns` of them busy,
     begun after `idle_ns` without work; the loads of `step` are brought to its end."""
     stages, at = model.throttle, step[0]
     if len(stages) == 0 or cool_ns <= 0:
         return cool_ns
     rest(model, step, idle_ns)
     share, recent, lasting = min(1.0, compute_ns / cool_ns), at.recent_load, at.lasting_load
-    duration = cool_ns + _slowed(stages[0], recent, share, cool_ns)
-    duration += _slowed(stages[1], lasting, share, cool_ns)
-    power = power_of(share, stages[0, _DRAW])
+    power = power_of(share, model.power[_DRAW])
+    duration = cool_ns + _slowed(stages[0], recent, share, power, cool_ns)
+    duration += _slowed(stages[1], lasting, share, power, cool_ns)
     at.recent_load = next_load(recent, power, duration / stages[0, _TAU])
-    power = power_of(share, stages[1, _DRAW])
     at.lasting_load = next_load(lasting, power, duration / stages[1, _TAU])
     return duration

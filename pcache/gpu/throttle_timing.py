@@ -2,7 +2,8 @@
 
 Prefills of one size, alone and with a few decodes between, show how fast a GPU slows down and how far;
 and traffic made up of prefills of all sizes between runs of decodes of all lengths shows what that
-comes to where it matters.
+comes to where it matters. Some of the decodes share most of their context, which a GPU reads from its
+cache and draws more power for.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from pcache.gpu.synthetic import SyntheticRunner
 __all__ = ["load_sequences", "time_sequence"]
 
 _REST_S = 1.0
-_SHORT_NS, _LONG_NS, _TRAFFIC_NS = 400_000_000, 4_000_000_000, 12_000_000_000
+_SHORT_NS, _LONG_NS, _TRAFFIC_NS = 400_000_000, 4_000_000_000, 16_000_000_000
 _DECODES, _DECODE_CONTEXT = 8, 1024
+_SHARING_DECODES, _SHARING_CONTEXT, _SHARED_PART = 48, 4096, 0.9
 _PREFILLS, _BETWEEN = 100, 150
 """Prefills after which the traffic repeats itself, and most decodes between two of them."""
 
@@ -34,23 +36,33 @@ def load_sequences(limits: Limits) -> list[tuple[tuple[StepShape, ...], int]]:
     least, small, middle, large, larger, longest = (
         StepShape(((0, min(tokens, most), 1),)) for tokens in (256, 512, 1024, 2048, 4096, most)
     )
-    context = min(_DECODE_CONTEXT, limits.max_context_tokens - 1)
-    decode = StepShape(((context, 1, min(_DECODES, limits.max_rows)),))
+    decode = _decodes(limits, _DECODES, _DECODE_CONTEXT)
+    sharing = _decodes(limits, _SHARING_DECODES, _SHARING_CONTEXT, _SHARED_PART)
     turns: dict[tuple[StepShape, ...], int] = {}
     turns |= {(extend,): _SHORT_NS for extend in (least, small, middle, large)}
     turns |= {(middle, *[decode] * decodes): _SHORT_NS for decodes in (1, 2, 4)}
-    turns |= {(longest,): _LONG_NS}
-    turns |= {_traffic((least, small, middle, large, larger, longest), decode): _TRAFFIC_NS}
+    turns |= {(middle, *[sharing] * 4): _SHORT_NS, (longest,): _LONG_NS}
+    prefills = (least, small, middle, large, larger, longest)
+    turns |= {_traffic(prefills, (decode, sharing)): _TRAFFIC_NS}
     return [(shapes, ns) for shapes, ns in turns.items() if all(map(limits.allow, shapes))]
 
 
-def _traffic(prefills: tuple[StepShape, ...], decode: StepShape) -> tuple[StepShape, ...]:
-    """Prefills in random order, each before 1 to _BETWEEN decodes, evenly by the logarithm."""
+def _decodes(limits: Limits, num: int, context: int, shared_part: float = 0) -> StepShape:
+    context, block_size = min(context, limits.max_context_tokens - 1), limits.block_size
+    shared = int(shared_part * context) // block_size * block_size
+    return StepShape(((context, 1, min(num, limits.max_rows)),), shared_tokens=shared)
+
+
+def _traffic(
+    prefills: tuple[StepShape, ...], decodes: tuple[StepShape, ...]
+) -> tuple[StepShape, ...]:
+    """Prefills in random order, each before 1 to _BETWEEN decodes of one kind, evenly by the
+    logarithm."""
     rng = np.random.default_rng(1)
     turns: list[StepShape] = []
     for number in rng.integers(len(prefills), size=_PREFILLS):
-        decodes = round(float(np.exp(rng.uniform(0, np.log(_BETWEEN)))))
-        turns += [prefills[number], *[decode] * decodes]
+        times = round(float(np.exp(rng.uniform(0, np.log(_BETWEEN)))))
+        turns += [prefills[number], *[decodes[rng.integers(len(decodes))]] * times]
     return tuple(turns)
 
 

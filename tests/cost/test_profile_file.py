@@ -68,17 +68,19 @@ def without(name: str) -> Callable[[dict[str, Any]], Any]:
         ),
         (changed(throttle=[[0.1, -0.5]] * 2), "throttle is not two stages of compute_slowdown"),
         (
-            changed(throttle=[[0.1, 0.5, 1e7], [0.1] * 5]),
+            changed(throttle=[[0.1, 0.5, 1e7], [0.1] * 4]),
             "throttle is not two stages of compute_slow",
         ),
         (
-            changed(throttle=[[0.1, 0.1, -0.5, 1e7, 0.1]] * 2),
-            "a threshold or draw in the throttle outside 0 to 1",
+            changed(throttle=[[0.1, 0.1, -0.5, 1e7]] * 2),
+            "a threshold in the throttle outside 0 to 1",
         ),
-        (changed(throttle=[[0.1, 0.1, 0.5, 1e7, 1.5]] * 2), "a threshold or draw in the throttle"),
-        (changed(throttle=[[0.1, 0.1, 0.5, 0.0, 0.1]] * 2), "or a tau_ns below 1 ms"),
+        (changed(power=[1.5, 0.5]), "power is not draw and shared, each from 0 to 1"),
+        (changed(power=[0.5]), "power is not draw and shared, each from 0 to 1"),
+        (without("power"), "no power"),
+        (changed(throttle=[[0.1, 0.1, 0.5, 0.0]] * 2), "or a tau_ns below 1 ms"),
         (
-            changed(throttle=[[1e300, 0.1, 0.5, 1e7, 0.1]] * 2),
+            changed(throttle=[[1e300, 0.1, 0.5, 1e7]] * 2),
             "a slowdown in the throttle that is not from",
         ),
         (changed(throttle=[[0.1, 0.1, 0.5, "x"]] * 2), "damaged profile"),
@@ -128,7 +130,7 @@ def test_an_incomplete_profile_is_no_cost_model(tmp_path: Path) -> None:
     partial = read_profile(tmp_path / "part.json")
     with pytest.raises(ConfigError, match=r"incomplete \(1 points measured"):
         partial.cost()
-    unfinished = made_up_profile(complete=False, throttle=((0.1,) * 5,))
+    unfinished = made_up_profile(complete=False, throttle=((0.1,) * 4,))
     with pytest.raises(ConfigError, match="is incomplete"):
         unfinished.cost()
 

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from made_up_profile import CONTEXT_KNOTS, KNOTS, SIZES, made_up_cost
 
-from pcache.cost import run_step, step_record
+from pcache.cost import CostModel, run_step, step_record
 from pcache.cost.fit import fit_steps
 from pcache.cost.fit_throttle import fit_throttle, predicted_ns
 from pcache.cost.points import LoadSequence, Point, StepShape
@@ -47,7 +47,7 @@ def test_a_rested_gpu_slows_under_load_and_recovers() -> None:
 
 def test_without_stages_nothing_is_slower() -> None:
     extend = StepShape(((0, 1024, 1),)).sums()
-    model = MODEL._replace(throttle=np.zeros((0, 5)))
+    model = MODEL._replace(throttle=np.zeros((0, 4)))
     cool, computing = profiled_ns(model, extend), compute_ns(model, extend)
     assert [throttled_ns(model, extend, cool, computing, 0) for _ in range(9)] == [cool] * 9
 
@@ -66,12 +66,16 @@ def test_loads_outlive_a_step() -> None:
     assert durations[3] == pytest.approx(durations[0], rel=1e-3)
 
 
+def throttled_model(throttle: F8, *power: float) -> CostModel:
+    return MODEL._replace(throttle=throttle, power=np.array(power))
+
+
 def sequence(
-    shapes: list[StepShape], throttle: F8, lasting_ns: float, noise: float
+    shapes: list[StepShape], model: CostModel, lasting_ns: float, noise: float
 ) -> LoadSequence:
     """What a GPU with that throttle takes for the shapes in turn."""
     rng = np.random.default_rng(len(shapes))
-    model, loads, steps, lasted = MODEL._replace(throttle=throttle), [0.0, 0.0], [], 0.0
+    loads, steps, lasted = [0.0, 0.0], [], 0.0
     while lasted < lasting_ns:
         number = len(steps) % len(shapes)
         step = shapes[number].sums()
@@ -86,60 +90,76 @@ def sequence(
 
 
 @pytest.mark.parametrize(
-    "throttle",
+    ("throttle", "draw"),
     [
-        ((0.3, 0.1, 0.5, 30e6, 0.0), (0.0, 0.0, 0.7, 1e9, 0.0)),
-        ((0.2, 0.0, 0.3, 60e6, 0.15), (0.5, 0.3, 0.6, 0.7e9, 0.15)),
+        (((0.3, 0.1, 0.5, 30e6), (0.0, 0.0, 0.7, 1e9)), 0.0),
+        (((0.2, 0.0, 0.3, 60e6), (0.5, 0.3, 0.6, 0.7e9)), 0.15),
     ],
 )
 @pytest.mark.parametrize("noise", [0, 0.005])
-def test_a_known_throttle_comes_back(throttle: tuple[tuple[float, ...], ...], noise: float) -> None:
+def test_a_known_throttle_comes_back(
+    throttle: tuple[tuple[float, ...], ...], draw: float, noise: float
+) -> None:
     extends, decode = [StepShape(((0, n, 1),)) for n in (512, 1024, 4096)], StepShape(((64, 1, 4),))
     turns = [[extend] for extend in extends] + [
         [extends[1], decode, decode],
         [extends[1], *[decode] * 4],
     ]
     known = np.array(throttle)
-    sequences = [sequence(shapes, known, 0.4e9, noise) for shapes in turns]
+    gpu = throttled_model(known, draw, 0)
+    sequences = [sequence(shapes, gpu, 0.4e9, noise) for shapes in turns]
     long = [[extends[2]], [extends[2], decode, decode, decode]]
-    sequences += [sequence(shapes, known, 2.5e9, noise) for shapes in long]
-    found = fit_throttle(sequences, MODEL)
+    sequences += [sequence(shapes, gpu, 2.5e9, noise) for shapes in long]
+    model = fit_throttle(sequences, MODEL)
+    found = model.throttle
     if noise == 0:
         slows = known[:, 0] > 0
         assert found[slows] == pytest.approx(known[slows], abs=1e-6)
         assert found[~slows, :2] == pytest.approx(0, abs=1e-6)
-    compute, memory, threshold, tau, draw = range(5)
+    compute, memory, threshold, tau = range(4)
     for slowdown, off in ((compute, 0.03), (memory, 0.06)):
         wanted, got = (of[:, slowdown] * (1 - of[:, threshold]) for of in (known, found))
         assert got == pytest.approx(wanted, abs=off)
     assert found[0, tau] == known[0, tau]
-    assert found[0, draw] == known[0, draw]
+    assert model.power.tolist() == [draw, 0]
     assert found[0, threshold] == pytest.approx(known[0, threshold], abs=0.15)
 
 
+@pytest.mark.parametrize("shared", [0.0, 0.5])
+def test_what_reading_shared_context_draws_comes_back(shared: float) -> None:
+    gpu = throttled_model(np.array(((0.3, 0.1, 0.2, 60e6), (0.2, 0.1, 0.4, 0.7e9))), 0.15, shared)
+    extend, decode = StepShape(((0, 4096, 1),)), StepShape(((64, 1, 4),))
+    together = StepShape(((4096, 1, 8),), shared_tokens=4000)
+    turns = [[extend], [extend, *[decode] * 9], [extend, *[together] * 9], [extend, together]]
+    sequences = [sequence(shapes, gpu, 1e9, 0.002) for shapes in turns]
+    assert fit_throttle(sequences, MODEL).power.tolist() == [0.15, shared]
+
+
 def test_computing_is_slowed_no_less_than_waiting_for_memory() -> None:
-    upside_down = np.array(((0.1, 0.3, 0.3, 60e6, 0.15), (0.0, 0.5, 0.4, 0.7e9, 0.15)))
+    upside_down = np.array(((0.1, 0.3, 0.3, 60e6), (0.0, 0.5, 0.4, 0.7e9)))
     extend, decode = StepShape(((0, 4096, 1),)), StepShape(((64, 1, 4),))
     turns = [[extend], [extend, decode], [extend, *[decode] * 20]]
-    found = fit_throttle([sequence(shapes, upside_down, 1e9, 0) for shapes in turns], MODEL)
-    compute, memory = found[:, 0], found[:, 1]
+    gpu = throttled_model(upside_down, 0.15, 0)
+    found = fit_throttle([sequence(shapes, gpu, 1e9, 0) for shapes in turns], MODEL)
+    compute, memory = found.throttle[:, 0], found.throttle[:, 1]
     assert memory.max() > 0
     assert (memory <= compute).all()
 
 
 def test_a_sequence_is_predicted_step_by_step() -> None:
-    known = np.array(((0.2, 0.1, 0.3, 60e6, 0.15), (0.5, 0.3, 0.6, 0.7e9, 0.15)))
-    extend, decode = StepShape(((0, 4096, 1),)), StepShape(((64, 1, 4),))
-    made = sequence([extend, decode, decode], known, 2e9, 0)
+    known = np.array(((0.2, 0.1, 0.3, 60e6), (0.5, 0.3, 0.6, 0.7e9)))
+    gpu = throttled_model(known, 0.15, 0.5)
+    extend, decode = StepShape(((0, 4096, 1),)), StepShape(((64, 1, 4),), shared_tokens=48)
+    made = sequence([extend, decode, decode], gpu, 2e9, 0)
     measured = [ns for _, _, ns in made.steps]
-    predicted = predicted_ns(made, MODEL._replace(throttle=known))
+    predicted = predicted_ns(made, gpu)
     assert predicted == pytest.approx(measured, rel=1e-6)
 
 
 def test_the_fit_takes_the_throttle_off_single_steps() -> None:
     """Of steps measured after a rest, long ones were slowed all the same."""
-    known = np.array(((0.4, 0.1, 0.3, 20e6, 0.0), (0.0, 0.0, 0.5, 1e9, 0.0)))
-    throttled = MODEL._replace(throttle=known)
+    known = np.array(((0.4, 0.1, 0.3, 20e6), (0.0, 0.0, 0.5, 1e9)))
+    throttled = throttled_model(known, 0, 0)
     shapes = [StepShape(((0, size, 1),)) for size in KNOTS if size > 1]
     shapes += [
         StepShape(((start, count, 2), (64, 1, 3)))
@@ -156,7 +176,7 @@ def test_the_fit_takes_the_throttle_off_single_steps() -> None:
     extends = [StepShape(((0, n, 1),)) for n in (256, 1024)]
     decode = StepShape(((31, 1, 4),))
     turns = [[extends[0]], [extends[1]], [extends[1], decode, decode], [extends[0], decode]]
-    sequences = [sequence(shapes, known, 0.3e9, 0) for shapes in turns]
+    sequences = [sequence(shapes, throttled, 0.3e9, 0) for shapes in turns]
     off = []
     for known_sequences in (sequences, []):
         model = fit_steps(points, KNOTS, CONTEXT_KNOTS, SIZES.table(), known_sequences)

@@ -44,9 +44,9 @@ def run_step(model: CostModel, parts: list[Part], shared: int, planned: int, gpu
     heard = launched + host["submit"]
     starts = max(heard, gpu.free)
     begins = max(starts, heard + host["start" if kind == "graph" else "start_eager"])
-    ends = begins + throttled(model, parts, profiled(model, parts, shared), begins, gpu)
+    ends = begins + throttled(model, parts, shared, begins, gpu)
     if kind == "eager" and launched + launching > ends:
-        for number, (*_, tau, _) in enumerate(model.throttle.tolist()):
+        for number, (*_, tau) in enumerate(model.throttle.tolist()):
             gpu.loads[number] *= math.exp(-(launched + launching - ends) / tau)
         ends = launched + launching
     free = (ends if host["synchronous"] else launched) + launching
@@ -54,23 +54,26 @@ def run_step(model: CostModel, parts: list[Part], shared: int, planned: int, gpu
     return Instants(*(int(at + 0.5) for at in (launched, starts, ends, free)))
 
 
-def throttled(model: CostModel, parts: list[Part], cool: float, begins: float, gpu: Gpu) -> float:
-    """Duration of a step of `cool` ns at full clock; brings the loads to its end."""
+def throttled(model: CostModel, parts: list[Part], shared: int, begins: float, gpu: Gpu) -> float:
+    """Duration of a step; brings the loads to its end."""
+    cool = profiled(model, parts, shared)
+    draw, of_shared = model.power.tolist()
     term = dict(zip(TERMS, model.terms.tolist(), strict=True))
     last = model.linear[-1].tolist()
     computing = sum(count for _, count, _ in parts) * (last[1] / last[0])
     computing += term["tile_context"] * sum(map(tile_context, parts))
+    of_decodes = sum(max(128, start + 1) for start, count, _ in parts if count == 1)
+    computing += of_shared * term["shared_context"] * min(shared, of_decodes)
     share = min(1.0, computing / cool)
+    power = share + draw * (1 - share)
     duration = cool
     stages = model.throttle.tolist()
-    for number, (of_compute, of_memory, threshold, tau, draw) in enumerate(stages):
-        power = share + draw * (1 - share)
+    for number, (of_compute, of_memory, threshold, tau) in enumerate(stages):
         load = gpu.loads[number] * math.exp(-(begins - gpu.free) / tau)
         gpu.loads[number] = load
         slowdown = of_compute * share + of_memory * (1 - share)
         duration += slowdown * excess(load, power, cool / tau, threshold) * cool
-    for number, (*_, tau, draw) in enumerate(stages):
-        power = share + draw * (1 - share)
+    for number, (*_, tau) in enumerate(stages):
         gpu.loads[number] = power + (gpu.loads[number] - power) * math.exp(-duration / tau)
     return duration
 
