@@ -1,9 +1,9 @@
 """How step times rise under load: steps one after the other, from a GPU that has rested.
 
-Prefills of one size, alone and with a few decodes between, show how fast a GPU slows down and how far;
-and traffic made up of prefills of all sizes between runs of decodes of all lengths shows what that
-comes to where it matters. Some of the decodes share most of their context, which a GPU reads from its
-cache and draws more power for.
+Prefills of one size, alone and with a few decodes between, show how fast a GPU slows down and how far.
+Made-up traffic shows what that comes to where it matters: prefills of all sizes, alone or in one step
+with decodes, before runs of decodes, long ones and in overload short ones. Some decodes share most of
+their context, which a GPU reads from its cache and draws more power for.
 """
 
 from __future__ import annotations
@@ -22,46 +22,51 @@ from pcache.gpu.synthetic import SyntheticRunner
 __all__ = ["load_sequences", "time_sequence"]
 
 _REST_S = 1.0
-_SHORT_NS, _LONG_NS, _TRAFFIC_NS = 400_000_000, 4_000_000_000, 16_000_000_000
-_DECODES, _DECODE_CONTEXT = 8, 1024
-_SHARING_DECODES, _SHARING_CONTEXT, _SHARED_PART = 48, 4096, 0.9
-_PREFILLS, _BETWEEN = 100, 150
-"""Prefills after which the traffic repeats itself, and most decodes between two of them."""
+_SHORT_NS, _LONG_NS = 400_000_000, 4_000_000_000
+_TRAFFIC_NS = {150: 14_000_000_000, 10: 10_000_000_000}
+"""How long traffic lasts, by the most decodes between two of its prefills."""
+_PREFILLS = 100
+"""After which traffic repeats itself."""
+_PREFILL_TOKENS = (256, 512, 1024, 2048, 4096)
+_DECODES, _BESIDE, _SHARING = (8, 1024), (24, 1024), (48, 4096, 0.9)
+"""Decodes alone, beside a prefill, and with a part of their context shared: how many, and how long."""
 
 
 def load_sequences(limits: Limits) -> list[tuple[tuple[StepShape, ...], int]]:
-    """Shapes to take turns, and for how many ns, within the limits: extends alone, and with decodes
-    between them, in which a GPU draws less."""
+    """Shapes to take turns, and for how many ns, within the limits."""
     most = min(limits.max_step_tokens, limits.max_context_tokens)
-    least, small, middle, large, larger, longest = (
-        StepShape(((0, min(tokens, most), 1),)) for tokens in (256, 512, 1024, 2048, 4096, most)
-    )
-    decode = _decodes(limits, _DECODES, _DECODE_CONTEXT)
-    sharing = _decodes(limits, _SHARING_DECODES, _SHARING_CONTEXT, _SHARED_PART)
+    decode, sharing = _decodes(limits, *_DECODES), _decodes(limits, *_SHARING)
+    beside = _decodes(limits, *_BESIDE)
+    sizes = [*(min(tokens, most) for tokens in _PREFILL_TOKENS), most]
+    alone = [StepShape(((0, tokens, 1),)) for tokens in sizes]
+    room = most - beside.new_tokens
+    mixed = [StepShape(((0, min(tokens, room), 1), *beside.requests)) for tokens in sizes]
+    middle, longest = alone[2], alone[-1]
+
     turns: dict[tuple[StepShape, ...], int] = {}
-    turns |= {(extend,): _SHORT_NS for extend in (least, small, middle, large)}
+    turns |= {(extend,): _SHORT_NS for extend in alone[:4]}
     turns |= {(middle, *[decode] * decodes): _SHORT_NS for decodes in (1, 2, 4)}
     turns |= {(middle, *[sharing] * 4): _SHORT_NS, (longest,): _LONG_NS}
-    prefills = (least, small, middle, large, larger, longest)
-    turns |= {_traffic(prefills, (decode, sharing)): _TRAFFIC_NS}
+    for between, lasting_ns in _TRAFFIC_NS.items():
+        turns[_traffic(alone + mixed, [decode, sharing], between)] = lasting_ns
     return [(shapes, ns) for shapes, ns in turns.items() if all(map(limits.allow, shapes))]
 
 
 def _decodes(limits: Limits, num: int, context: int, shared_part: float = 0) -> StepShape:
     context, block_size = min(context, limits.max_context_tokens - 1), limits.block_size
     shared = int(shared_part * context) // block_size * block_size
-    return StepShape(((context, 1, min(num, limits.max_rows)),), shared_tokens=shared)
+    return StepShape(((context, 1, min(num, limits.max_rows - 1)),), shared_tokens=shared)
 
 
 def _traffic(
-    prefills: tuple[StepShape, ...], decodes: tuple[StepShape, ...]
+    prefills: list[StepShape], decodes: list[StepShape], between: int
 ) -> tuple[StepShape, ...]:
-    """Prefills in random order, each before 1 to _BETWEEN decodes of one kind, evenly by the
+    """Prefills in random order, each before 1 to `between` decodes of one kind, evenly by the
     logarithm."""
     rng = np.random.default_rng(1)
     turns: list[StepShape] = []
     for number in rng.integers(len(prefills), size=_PREFILLS):
-        times = round(float(np.exp(rng.uniform(0, np.log(_BETWEEN)))))
+        times = round(float(np.exp(rng.uniform(0, np.log(between)))))
         turns += [prefills[number], *[decodes[rng.integers(len(decodes))]] * times]
     return tuple(turns)
 

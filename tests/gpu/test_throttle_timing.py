@@ -64,5 +64,5 @@ def test_turns_of_a_small_runner_have_decodes_too_and_none_twice() -> None:
     shapes = [shapes for shapes, _ in turns]
     assert len(set(shapes)) == len(shapes)
     assert all(shape.longest <= 512 for turn in shapes for shape in turn)
-    assert sum(len(turn) > 1 for turn in shapes) == 5
+    assert sum(len(turn) > 1 for turn in shapes) == 6
     assert max(ns for turn, ns in turns if len(turn) == 1) > 1_000_000_000
