@@ -120,7 +120,11 @@ def _table(sizes: Sequence[int], increments: F8) -> F8:
 def fit_host(
     points: Sequence[Point], loop: Sequence[LoopSample], steps: CostModel, synchronous: bool
 ) -> CostModel:
-    """Add the host's part, from the samples of a run and from steps launched on an idle device."""
+    """Add the host's part, from the samples of a run and from single steps.
+
+    Launches outside graphs are few in the run and take long, so those of single steps count too: a
+    virtual machine's processor may be half as fast for seconds.
+    """
     host = dict.fromkeys(HOST, 0.0)
     host["synchronous"] = float(synchronous)
     _fit_terms(
@@ -131,6 +135,12 @@ def fit_host(
     _fit_terms(host, ("commit", "commit_request"), [(s.commit_ns, s.num_requests) for s in loop])
     for name, graph in (("graph", True), ("eager", False)):
         launches = [(s.launch_ns, s.num_requests) for s in loop if s.graph is graph]
+        if not graph:
+            launches += [
+                (p.host_ns, p.shape.num_requests)
+                for p in points
+                if not runs_in_graph(steps, p.shape.sums())
+            ]
         _fit_terms(host, (name, f"{name}_request"), launches)
     if synchronous:  # there a launch holds the step itself
         around = float(np.median([point.host_ns - point.gpu_ns for point in points]))

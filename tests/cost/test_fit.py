@@ -133,3 +133,10 @@ def test_steps_outside_graphs_begin_late_of_their_own() -> None:
     points = [alone(8, 1_060_000), alone(200, 1_900_000), alone(300, 9_000_000, 9_000_000)]
     host = dict(zip(HOST_NS, fit_host(points, [], TRUE, False).host.tolist(), strict=True))
     assert (host["start"], host["start_eager"]) == (60_000, 900_000)
+
+
+def test_a_slow_while_of_the_host_does_not_count_for_all_launches() -> None:
+    slow = [LoopSample(1, 1000, False, True, -1, 24_000_000, -1)] * 9
+    points = [alone(1000 + 16 * n, 1_000_000, 12_000_000) for n in range(20)]
+    host = dict(zip(HOST_NS, fit_host(points, slow, TRUE, False).host.tolist(), strict=True))
+    assert host["eager"] + host["eager_request"] == pytest.approx(12_000_000, rel=0.01)
