@@ -40,9 +40,10 @@ def draw(sequences: Sequence[LoadSequence], model: CostModel, name: str) -> Char
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2)
     reading = (
-        "Prefills one after the other, alone or with so many steps of decodes between them, and of all "
-        "sizes between runs of decodes, on a GPU that comes to its power limit. 1 is what the model "
-        "says of the step at full clock."
+        "Prefills one after the other, alone or with so many steps of decodes between them, and "
+        "traffic: prefills of all sizes, some in one step with decodes, and so many steps of decodes "
+        "for each, on a GPU that comes to its power limit. 1 is what the model says of the step at "
+        "full clock."
     )
     return Chart(name, "Steps under load", reading, figure)
 
@@ -68,13 +69,13 @@ def _is_prefill(shape: StepShape) -> bool:
 
 
 def _title(sequence: LoadSequence) -> str:
-    prefill, *others = sequence.shapes
-    sizes = [shape.new_tokens for shape in sequence.shapes if _is_prefill(shape)]
-    if len(sizes) > 1:
-        return f"{min(sizes):,} to {max(sizes):,} new, and decodes"
-    title = f"{prefill.new_tokens:,} new"
-    if not others:
+    prefills = [shape for shape in sequence.shapes if _is_prefill(shape)]
+    decodes = [shape for shape in sequence.shapes if not _is_prefill(shape)]
+    sizes = [shape.new_tokens for shape in prefills]
+    several = len(sizes) > 1
+    title = f"{min(sizes):,} to {max(sizes):,} new" if several else f"{sizes[0]:,} new"
+    if not decodes:
         return title
-    numbers = [number for number, *_ in sequence.steps]
-    turn = numbers[1:].index(0) if 0 in numbers[1:] else len(numbers) - 1
-    return f"{title}, {turn} × batch of {others[0].new_tokens}"
+    prefill_steps = sum(_is_prefill(sequence.shapes[number]) for number, *_ in sequence.steps)
+    title += f", {len(sequence.steps) / prefill_steps - 1:.0f} × "
+    return title + ("decodes" if several else f"batch of {decodes[0].new_tokens}")
