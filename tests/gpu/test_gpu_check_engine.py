@@ -26,7 +26,7 @@ def test_a_wrong_prefix_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def over_a_stranger(runner, tokens, table, parts):  # type: ignore[no-untyped-def]
         swapped = table.copy()
-        swapped[1, 3] = table[0, 21]
+        swapped[1, 3] = table[0, -1]
         return whole(runner, tokens, swapped if parts[0][2] == 1 else table, parts)
 
     monkeypatch.setattr(check_engine, "_step", over_a_stranger)
