@@ -134,9 +134,8 @@ def _measure(job: Job, place: Path, settings: EngineSettings, bench: GpuBench) -
 
     results = run(
         job.trace(), job.policy, settings=settings, bench=bench, kv_tokens=job.kv_tokens,
-        path=job.path, **job.options,
+        path=job.path, out=place, **job.options,
     )  # fmt: skip
-    results.write(place)
     row = results.summary.iloc[0]
     if failure := results.runs[0].config["failure"]:
         print(failure, flush=True)

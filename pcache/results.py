@@ -11,7 +11,7 @@ import pandas as pd
 from pcache.recording import write_recording
 from pcache.rundir import Run, write_run
 
-__all__ = ["Results"]
+__all__ = ["Results", "write_below"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +54,25 @@ class Results:
         return all(run.summary["complete"] for run in self.runs)
 
     def write(self, out: Path) -> list[Path]:
-        """Write one run directory a policy below `out`; their paths.
+        """Write one run directory a policy below `out`; their paths."""
+        return [write_below(out, run, place) for place, run in enumerate(self.runs)]
 
-        `config.json` keeps the run's `place` among them, so that reports keep their order.
-        """
-        paths = [out / run.label.replace("/", "-").replace(" ", "-") for run in self.runs]
-        for place, (path, run) in enumerate(zip(paths, self.runs, strict=True)):
-            config = run.config | {"place": place}
-            write_run(path, config, run.summary, run.requests, run.steps)
-            write_recording(path, run.events, run.instants)
-        return paths
+    def paths_below(self, out: Path) -> list[Path]:
+        """Where `write` puts the runs."""
+        return [_path_below(out, run) for run in self.runs]
+
+
+def write_below(out: Path, run: Run, place: int) -> Path:
+    """Write a run's directory below `out`; its path. `config.json` keeps the run's place among others
+    there, so that reports keep their order."""
+    path = _path_below(out, run)
+    write_run(path, run.config | {"place": place}, run.summary, run.requests, run.steps)
+    write_recording(path, run.events, run.instants)
+    return path
+
+
+def _path_below(out: Path, run: Run) -> Path:
+    return out / run.label.replace("/", "-").replace(" ", "-")
 
 
 def _stack(frames: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:

@@ -65,9 +65,8 @@ def compare(
     make_place(out)
     measured, places, verdicts = [], [], []
     for number in range(1, repeat + 1):
-        results = run(trace, policy, settings=settings, progress=progress, **options)
         place = out / f"measured-{number}"
-        results.write(place)
+        results = run(trace, policy, settings=settings, out=place, progress=progress, **options)
         measured.append(results)
         places.append(place)
         verdicts += replay_steps(trace, place)

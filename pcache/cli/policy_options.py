@@ -123,11 +123,14 @@ def check_out(out: Path | None) -> None:
         make_place(out)
 
 
-def print_results(results: Results, out: Path | None, format: OutputFormat) -> None:
-    """Write the run directories if asked, then print the tables and what to know about them."""
+def print_results(
+    results: Results, out: Path | None, format: OutputFormat, *, written: bool = False
+) -> None:
+    """Write the run directories if asked, unless they are `written`, then print the tables and what to
+    know about them."""
     notes = list(results.notes)
     if out is not None:
-        paths = results.write(out)
+        paths = results.paths_below(out) if written else results.write(out)
         notes.append(f"run directories: {', '.join(str(path) for path in paths)}")
         notes.append(f"next: pcache report {out} --out {out / 'report'}")
     if not results.complete:

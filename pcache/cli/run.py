@@ -138,9 +138,10 @@ def run(
                 slo_tpot=slo_tpot,
                 warm_up=warm_up,
                 path=trace,
+                out=out,
                 progress=lambda _label, done: update(done),
             )
-        option.print_results(results, out, format)
+        option.print_results(results, out, format, written=True)
         if failure := results.runs[-1].config["failure"]:
             raise DeviceError(failure)
     except PcacheError as error:

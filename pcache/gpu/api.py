@@ -27,7 +27,7 @@ from pcache.gpu.run import (
 )
 from pcache.policies import parse_policies
 from pcache.quantities import memory_text, parse_share
-from pcache.results import Results
+from pcache.results import Results, write_below
 from pcache.rundir import Run
 from pcache.scheduler.results import RunFacts
 from pcache.scheduler.state import SchedulerConfig, check_order
@@ -57,6 +57,7 @@ def run(
     slo_tpot: str | float | None = None,
     warm_up: int = 0,
     path: str | None = None,
+    out: str | Path | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> Results:
     """Run the trace under each policy on the device, one after another, with one loaded model.
@@ -64,7 +65,9 @@ def run(
     Options are those of `pcache.simulate`, with `settings` for the device. `bench` is a model that was
     loaded with these settings before; it keeps KV pool and CUDA graphs for the next call. `kv_memory`
     may also be a share of the memory that is free beside the weights, as `80%`, and is `90%` where no
-    capacity is given. Raises DeviceError where there is no usable device, and what `simulate` raises.
+    capacity is given. Each run is written below `out` as soon as it has ended.
+
+    Raises DeviceError where there is no usable device, and what `simulate` raises.
     """
     loaded, setup = set_up(trace, warm_up, path)
     bench = bench or GpuBench(settings, longest_context(loaded))
@@ -105,6 +108,8 @@ def run(
         }
         report = None if progress is None else partial(progress, label)
         runs.append(bench.run(served, config, rules, facts, described, report))
+        if out is not None:
+            write_below(Path(out), runs[-1], len(runs) - 1)
         if not runs[-1].summary["complete"]:
             break
     return Results(

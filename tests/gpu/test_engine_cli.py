@@ -196,6 +196,22 @@ def test_ctrl_c_leaves_a_partial_run(
     assert not (tmp_path / "none-16").exists()
 
 
+def test_a_finished_run_is_on_disk_before_the_next_begins(
+    trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there: list[bool] = []
+    launch = Runner.launch
+
+    def looked(self: Runner, *arguments: Any, **named: Any) -> Pending:
+        there.append((tmp_path / "hash-16" / "summary.json").exists())
+        return launch(self, *arguments, **named)
+
+    monkeypatch.setattr(Runner, "launch", looked)
+    pcache(trace, "--policy", "hash,none", "--out", str(tmp_path), code=0)
+    assert (there[0], there[-1]) == (False, True)
+    assert [read_run(tmp_path / name).config["place"] for name in ("hash-16", "none-16")] == [0, 1]
+
+
 def lose_device(*_: Any) -> None:
     raise DeviceError("the GPU failed while running a step: made up")
 
