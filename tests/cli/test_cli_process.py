@@ -57,6 +57,22 @@ def long_trace(path: Path, num_requests: int) -> None:
             file.write(json.dumps(line) + "\n")
 
 
+def test_ctrl_c_while_it_loads_ends_it_quietly() -> None:
+    """Sent when the command line begins to be imported."""
+    program = """
+import os, signal, sys
+from pcache.__main__ import main
+class Press:
+    def find_spec(self, name, *_):
+        if name == "pcache.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Press())
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_a_partial_run_that_can_be_reported(
     tmp_path: Path, sent: signal.Signals
