@@ -17,7 +17,7 @@ from pcache.cost.contract import CostModel
 from pcache.cost.fit_throttle import fit_throttle
 from pcache.cost.nnls import nonnegative_least_squares
 from pcache.cost.points import CLASSES, LoadSequence, LoopSample, Point, StepShape
-from pcache.cost.profiled import TERMS, compute_ns, profiled_ns, runs_in_graph
+from pcache.cost.profiled import TERMS, busy_ns, profiled_ns, runs_in_graph
 from pcache.cost.throttle import throttled_ns
 from pcache.cost.timing import HOST, run_step
 from pcache.types import F8, I8
@@ -54,7 +54,7 @@ def fit_steps(
     sequences: Sequence[LoadSequence] = (),
 ) -> CostModel:
     """Terms, and tables at the sizes `linear` and `context`, from the points that are not held out;
-    the throttle from `sequences`, none where there are none.
+    throttle and power from `sequences`, none where there are none.
 
     `engine` is `CostModel.sizes`. The host's part is left out.
     """
@@ -65,9 +65,9 @@ def fit_steps(
     if not sequences:
         return model
     for _ in range(_REFITS):
-        model = throttled = fit_throttle(sequences, model)
+        throttled = fit_throttle(sequences, model)
         pairs = zip(shapes, measured, strict=True)
-        full_clock = np.array([_full_clock_ns(model, shape, ns) for shape, ns in pairs])
+        full_clock = np.array([_full_clock_ns(throttled, shape, ns) for shape, ns in pairs])
         model = _fit_full_clock(shapes, full_clock, linear, context, engine)
         model = model._replace(throttle=throttled.throttle, power=throttled.power)
     return model
@@ -85,7 +85,7 @@ def after_rest_ns(model: CostModel, shape: StepShape, full_clock_ns: float | Non
     """Duration of a step on a GPU that has rested; at full clock as the model says, if not told."""
     step = shape.sums()
     full_clock = profiled_ns(model, step) if full_clock_ns is None else full_clock_ns
-    return throttled_ns(model, step, full_clock, compute_ns(model, step), 0.0)
+    return throttled_ns(model, step, full_clock, busy_ns(model, step), 0.0)
 
 
 def _fit_full_clock(
@@ -139,7 +139,7 @@ def fit_host(
             launches += [
                 (p.host_ns, p.shape.num_requests)
                 for p in points
-                if not runs_in_graph(steps, p.shape.sums())
+                if not p.held_out and not runs_in_graph(steps, p.shape.sums())
             ]
         _fit_terms(host, (name, f"{name}_request"), launches)
     if synchronous:  # there a launch holds the step itself

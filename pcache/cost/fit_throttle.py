@@ -27,12 +27,12 @@ import numpy as np
 from pcache.cost.contract import CostModel
 from pcache.cost.nnls import nonnegative_least_squares
 from pcache.cost.points import LoadSequence, StepShape
-from pcache.cost.profiled import compute_ns, profiled_ns
-from pcache.cost.throttle import POWER, mean_excess, next_load, power_of, throttled_ns
+from pcache.cost.profiled import busy_ns, profiled_ns
+from pcache.cost.throttle import POWER, STAGE, mean_excess, next_load, power_of, throttled_ns
 from pcache.jit import hot
 from pcache.types import F8, I8
 
-__all__ = ["fit_throttle", "predicted_ns"]
+__all__ = ["MOST_SLOWED", "fit_throttle", "predicted_ns"]
 
 _TAUS_NS = ((20e6, 30e6, 45e6, 60e6, 90e6, 130e6), (0.4e9, 0.7e9, 1e9))
 _THRESHOLDS = ((0.0, 0.15, 0.3, 0.4, 0.5, 0.6, 0.7), (0.3, 0.4, 0.5, 0.6, 0.7, 0.8))
@@ -40,7 +40,11 @@ _THRESHOLDS = ((0.0, 0.15, 0.3, 0.4, 0.5, 0.6, 0.7), (0.3, 0.4, 0.5, 0.6, 0.7, 0
 
 _DRAWS = (0.0, 0.15, 0.3, 0.45)
 """Of waiting for memory, where computing draws 1 and an idle GPU nothing."""
-_SHARED = (0.0, 0.25, 0.5, 0.75, 1.0)
+_SHARED_BUSY = (0.0, 0.5, 1.0)
+
+MOST_SLOWED = 1.5
+"""A power limit slows no step by more; one that took longer waited for its launch."""
+_ROUNDING = 1e-9
 
 _MOSTLY_MEMORY = 0.3
 """Without a shape of a smaller compute share the two slowdowns of a stage cannot be told apart."""
@@ -49,7 +53,7 @@ _MOSTLY_MEMORY = 0.3
 def predicted_ns(sequence: LoadSequence, model: CostModel) -> F8:
     """What the model says of each step of the sequence, [steps], on a GPU that had rested before."""
     sums = [shape.sums() for shape in sequence.shapes]
-    steps = [(step, profiled_ns(model, step), compute_ns(model, step)) for step in sums]
+    steps = [(step, profiled_ns(model, step), busy_ns(model, step)) for step in sums]
     recent = lasting = 0.0
     found = []
     for shape, idle_ns, _ in sequence.steps:
@@ -61,11 +65,14 @@ def predicted_ns(sequence: LoadSequence, model: CostModel) -> F8:
 
 
 def fit_throttle(sequences: Sequence[LoadSequence], model: CostModel) -> CostModel:
-    """`model`, which says how much of each step is computing, with throttle and power."""
-    best, least = model, np.inf
-    for draw, shared in _powers(sequences, model):
-        steps = _flat(sequences, model._replace(power=np.array([draw, shared])))
+    """`model`, which says for how much of each step the GPU is busy, with throttle and power; without
+    stages where no step slows down."""
+    best = model._replace(throttle=np.zeros((0, len(STAGE))), power=np.zeros(len(POWER)))
+    least = np.inf
+    for draw, shared_busy in _powers(sequences, model):
+        steps = _flat(sequences, model._replace(power=np.array([draw, shared_busy])))
         wanted = steps.beyond_shapes(np.ones((len(steps.kinds), 1)))
+        least = min(least, (1 - _ROUNDING) * float(np.square(wanted).sum()))
         stages = [
             [
                 (tau, at, steps.beyond_shapes(_excesses(steps, tau, at, draw)))
@@ -81,7 +88,7 @@ def fit_throttle(sequences: Sequence[LoadSequence], model: CostModel) -> CostMod
                 throttle = np.array([
                     (both + more, both, at, tau), (long_both + long_more, long_both, long_at, long_tau),
                 ])  # fmt: skip
-                best = model._replace(throttle=throttle, power=np.array([draw, shared]))
+                best = model._replace(throttle=throttle, power=np.array([draw, shared_busy]))
     return best
 
 
@@ -89,7 +96,8 @@ def _powers(sequences: Sequence[LoadSequence], model: CostModel) -> Iterator[tup
     """Every `POWER` that the sequences can tell from another."""
     shares = any(shape.shared_tokens for sequence in sequences for shape in sequence.shapes)
     tells_memory = _tells_memory(_flat(sequences, model._replace(power=np.zeros(len(POWER)))))
-    return product(_DRAWS if tells_memory else _DRAWS[:1], _SHARED if shares else _SHARED[:1])
+    draws = _DRAWS if tells_memory else _DRAWS[:1]
+    return product(draws, _SHARED_BUSY if shares else _SHARED_BUSY[:1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +109,14 @@ class _Steps:
 
     def beyond_shapes(self, columns: F8) -> F8:
         """What one number for each shape, times the measured, cannot explain of columns [steps, n];
-        weighted."""
-        measured = self.lines[:, _MEASURED]
-        weight = np.sqrt(measured / measured.mean())[:, None]
+        weighted, steps that waited for their launch with 0."""
+        measured, full_clock = self.lines[:, _MEASURED], self.lines[:, _FULL_CLOCK]
+        counts = measured <= MOST_SLOWED * full_clock
+        weight = np.sqrt(counts * measured / measured.mean())[:, None]
         of_shape = np.eye(self.kinds.max() + 1)[self.kinds] * measured[:, None] * weight
         weighted = columns * weight
-        explained = (of_shape.T @ weighted) / np.square(of_shape).sum(axis=0)[:, None]
+        squares = np.maximum(np.square(of_shape).sum(axis=0), np.finfo(float).tiny)
+        explained = (of_shape.T @ weighted) / squares[:, None]
         return weighted - of_shape @ explained
 
 
@@ -129,7 +139,7 @@ def _flat(sequences: Sequence[LoadSequence], model: CostModel) -> _Steps:
 def _full_clock_and_share(model: CostModel, shape: StepShape) -> tuple[float, float]:
     step = shape.sums()
     full_clock = profiled_ns(model, step)
-    return full_clock, min(1.0, compute_ns(model, step) / full_clock)
+    return full_clock, min(1.0, busy_ns(model, step) / full_clock)
 
 
 def _tells_memory(steps: _Steps) -> bool:

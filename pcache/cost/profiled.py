@@ -26,7 +26,7 @@ from pcache.types import F8, I8, Records
 __all__ = [
     "PADDING",
     "TERMS",
-    "compute_ns",
+    "busy_ns",
     "eager_sizes",
     "linear_rows",
     "profiled_ns",
@@ -42,7 +42,7 @@ TERMS = (
     _DECODE, _SPLIT_DECODES, _SHARED_CONTEXT,
 ) = range(len(TERMS))  # fmt: skip
 
-_SHARED = POWER.index("shared")
+_SHARED_BUSY = POWER.index("shared_busy")
 PADDING = 16
 """Steps outside graphs are padded to multiples of this, or of more."""
 _FINELY_PADDED, _COARSE_PADDING = 512, 128
@@ -156,12 +156,12 @@ def profiled_ns(model: CostModel, step: Records) -> float:
 
 
 @hot
-def compute_ns(model: CostModel, step: Records) -> float:
+def busy_ns(model: CostModel, step: Records) -> float:
     """How long the GPU is busy in the step: the tensor cores, with the linear layers of its tokens,
     without padding, at the price of a token in large steps, and with the tiles of attention; and a
     part of the time in which decodes read shared context (`cost.throttle`)."""
     sums, last = step[0], len(model.linear) - 1
     tokens = sums.extend_tokens + sums.num_requests - sums.num_extends
     linear = model.linear[last, 1] / model.linear[last, 0]
-    shared = model.power[_SHARED] * model.terms[_SHARED_CONTEXT] * _shared_context(step)
+    shared = model.power[_SHARED_BUSY] * model.terms[_SHARED_CONTEXT] * _shared_context(step)
     return tokens * linear + model.terms[_TILE_CONTEXT] * sums.tile_context + shared

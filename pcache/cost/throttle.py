@@ -1,10 +1,10 @@
 """A GPU at its power limit lowers its clock, and its steps take longer.
 
-A step draws power by its compute share, how much of its time the GPU is busy (`profiled.compute_ns`
+A step draws power by its compute share, how much of its time the GPU is busy (`profiled.busy_ns`
 over its duration): 1 while it is, `draw` in the rest of its time, when it waits for memory, and 0 when
-the GPU idles. Busy are the tensor cores, and for a part `shared` of the time decodes that read what
-others read too: it comes from the GPU's cache, with less waiting. Power is limited on average over a
-while, so a stage of the limit looks at a load, the mean of the power that forgets within `tau_ns`,
+the GPU idles. Busy are the tensor cores, and for a part `shared_busy` of the time decodes that read
+what others read too: it comes from the GPU's cache, with less waiting. Power is limited on average over
+a while, so a stage of the limit looks at a load, the mean of the power that forgets within `tau_ns`,
 
     load' = (power - load) / tau,  power = share + draw · (1 - share)
 
@@ -29,7 +29,7 @@ __all__ = ["POWER", "STAGE", "mean_excess", "next_load", "power_of", "rest", "th
 
 STAGE = ("compute_slowdown", "memory_slowdown", "threshold", "tau_ns")
 _COMPUTE, _MEMORY, _THRESHOLD, _TAU = range(len(STAGE))
-POWER = ("draw", "shared")
+POWER = ("draw", "shared_busy")
 _DRAW = POWER.index("draw")
 
 
@@ -78,15 +78,15 @@ def rest(model: CostModel, step: Records, idle_ns: float) -> None:
 
 @hot
 def throttled_ns(
-    model: CostModel, step: Records, cool_ns: float, compute_ns: float, idle_ns: float
+    model: CostModel, step: Records, cool_ns: float, busy_ns: float, idle_ns: float
 ) -> float:
-    """Duration of a step that takes `cool_ns` at the GPU's full clock, `compute_ns` of them busy,
+    """Duration of a step that takes `cool_ns` at the GPU's full clock, `busy_ns` of them busy,
     begun after `idle_ns` without work; the loads of `step` are brought to its end."""
     stages, at = model.throttle, step[0]
     if len(stages) == 0 or cool_ns <= 0:
         return cool_ns
     rest(model, step, idle_ns)
-    share, recent, lasting = min(1.0, compute_ns / cool_ns), at.recent_load, at.lasting_load
+    share, recent, lasting = min(1.0, busy_ns / cool_ns), at.recent_load, at.lasting_load
     power = power_of(share, model.power[_DRAW])
     duration = cool_ns + _slowed(stages[0], recent, share, power, cool_ns)
     duration += _slowed(stages[1], lasting, share, power, cool_ns)

@@ -16,7 +16,7 @@ launches. How long it runs depends on what ran before (`cost.throttle`).
 from __future__ import annotations
 
 from pcache.cost.contract import CostModel
-from pcache.cost.profiled import compute_ns, profiled_ns, runs_in_graph
+from pcache.cost.profiled import busy_ns, profiled_ns, runs_in_graph
 from pcache.cost.roofline import roofline_ns
 from pcache.cost.throttle import rest, throttled_ns
 from pcache.jit import hot
@@ -57,7 +57,7 @@ def run_step(model: CostModel, step: Records, planned_at_ns: int, gpu_free_at_ns
     begins_at = max(starts_at, submitted_at + start)
     idle = begins_at - gpu_free_at_ns
     cool = profiled_ns(model, step)
-    ends_at = begins_at + throttled_ns(model, step, cool, compute_ns(model, step), idle)
+    ends_at = begins_at + throttled_ns(model, step, cool, busy_ns(model, step), idle)
     if not graph and launched_at + launching > ends_at:
         rest(model, step, launched_at + launching - ends_at)
         ends_at = launched_at + launching

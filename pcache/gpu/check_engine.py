@@ -64,7 +64,7 @@ def check_engine(device: torch.device) -> None:
         [(0, 0, _CHUNK)],
         [(0, _CHUNK, _CONTEXT - 1 - _CHUNK)],  # all but the last token of row 0
         [(1, _SHARED, 50)],  # behind the prefix that row 0 computed
-        [(1, _SHARED + 50, 13)],
+        [(1, _SHARED + 50, 13), (0, _CONTEXT - 1, 1)],  # beside a decode
     ):
         _step(ours, tokens, shared, parts)
     last = _CONTEXT - 1

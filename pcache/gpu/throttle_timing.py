@@ -23,8 +23,8 @@ __all__ = ["load_sequences", "time_sequence"]
 
 _REST_S = 1.0
 _SHORT_NS, _LONG_NS = 400_000_000, 4_000_000_000
-_TRAFFIC_NS = {150: 14_000_000_000, 10: 10_000_000_000}
-"""How long traffic lasts, by the most decodes between two of its prefills."""
+_TRAFFIC = ((150, 14_000_000_000), (10, 10_000_000_000))
+"""Most decodes between two prefills of traffic, and for how many ns."""
 _PREFILLS = 100
 """After which traffic repeats itself."""
 _PREFILL_TOKENS = (256, 512, 1024, 2048, 4096)
@@ -35,27 +35,32 @@ _DECODES, _BESIDE, _SHARING = (8, 1024), (24, 1024), (48, 4096, 0.9)
 def load_sequences(limits: Limits) -> list[tuple[tuple[StepShape, ...], int]]:
     """Shapes to take turns, and for how many ns, within the limits."""
     most = min(limits.max_step_tokens, limits.max_context_tokens)
-    decode, sharing = _decodes(limits, *_DECODES), _decodes(limits, *_SHARING)
-    beside = _decodes(limits, *_BESIDE)
     sizes = [*(min(tokens, most) for tokens in _PREFILL_TOKENS), most]
     alone = [StepShape(((0, tokens, 1),)) for tokens in sizes]
+    middle, longest = alone[2], alone[-1]
+    decode, sharing = (_decodes(limits, limits.max_rows, *which) for which in (_DECODES, _SHARING))
+    beside = _decodes(limits, limits.max_rows - 1, *_BESIDE)
     room = most - beside.new_tokens
     mixed = [StepShape(((0, min(tokens, room), 1), *beside.requests)) for tokens in sizes]
-    middle, longest = alone[2], alone[-1]
+    prefills = alone + mixed if beside.new_tokens and room > 1 else alone
+    prefills = list(filter(limits.allow, prefills))
 
     turns: dict[tuple[StepShape, ...], int] = {}
     turns |= {(extend,): _SHORT_NS for extend in alone[:4]}
     turns |= {(middle, *[decode] * decodes): _SHORT_NS for decodes in (1, 2, 4)}
     turns |= {(middle, *[sharing] * 4): _SHORT_NS, (longest,): _LONG_NS}
-    for between, lasting_ns in _TRAFFIC_NS.items():
-        turns[_traffic(alone + mixed, [decode, sharing], between)] = lasting_ns
+    turns |= {_traffic(prefills, [decode, sharing], between): ns for between, ns in _TRAFFIC}
     return [(shapes, ns) for shapes, ns in turns.items() if all(map(limits.allow, shapes))]
 
 
-def _decodes(limits: Limits, num: int, context: int, shared_part: float = 0) -> StepShape:
+def _decodes(
+    limits: Limits, rows: int, num: int, context: int, shared_part: float = 0
+) -> StepShape:
+    """So many decodes of such a context, or as many as there are rows and memory for."""
     context, block_size = min(context, limits.max_context_tokens - 1), limits.block_size
     shared = int(shared_part * context) // block_size * block_size
-    return StepShape(((context, 1, min(num, limits.max_rows - 1)),), shared_tokens=shared)
+    num = min(num, rows, limits.kv_tokens // (context + 1 + block_size))
+    return StepShape(((context, 1, num),), shared_tokens=shared)
 
 
 def _traffic(

@@ -94,6 +94,9 @@ def test_held_out_points_are_not_fitted() -> None:
     )
     assert np.array_equal(one.linear, other.linear)
     assert np.array_equal(one.terms, other.terms)
+    slow = [Point(p.shape, p.gpu_ns, 0.0, 1, 9_000_000, 1, held_out=True) for p in points]
+    hosts = [fit_host(chosen, [], TRUE, False).host for chosen in (points, points + slow)]
+    assert np.array_equal(*hosts)
 
 
 def test_the_hosts_part_comes_back_through_pauses() -> None:

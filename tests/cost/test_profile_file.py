@@ -38,6 +38,7 @@ def test_round_trip(tmp_path: Path) -> None:
     again, first = read_profile(path).cost(), FULL.cost()
     assert again.source == first.source == "profile made-up"
     assert all(map(np.array_equal, again.model, first.model))
+    assert again.model.power.tolist() == [0.15, 0.5]
 
 
 def changed(**changes: Any) -> Callable[[dict[str, Any]], Any]:
@@ -75,8 +76,8 @@ def without(name: str) -> Callable[[dict[str, Any]], Any]:
             changed(throttle=[[0.1, 0.1, -0.5, 1e7]] * 2),
             "a threshold in the throttle outside 0 to 1",
         ),
-        (changed(power=[1.5, 0.5]), "power is not draw and shared, each from 0 to 1"),
-        (changed(power=[0.5]), "power is not draw and shared, each from 0 to 1"),
+        (changed(power=[1.5, 0.5]), "power is not draw and shared_busy, each from 0 to 1"),
+        (changed(power=[0.5]), "power is not draw and shared_busy, each from 0 to 1"),
         (without("power"), "no power"),
         (changed(throttle=[[0.1, 0.1, 0.5, 0.0]] * 2), "or a tau_ns below 1 ms"),
         (

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from made_up_profile import CONTEXT_KNOTS, KNOTS, SIZES, made_up_cost
+from made_up_profile import KNOTS, SIZES, made_up_cost, made_up_profile
 
 from pcache.cost import CostModel, run_step, step_record
-from pcache.cost.fit import fit_steps
 from pcache.cost.fit_throttle import fit_throttle, predicted_ns
-from pcache.cost.points import LoadSequence, Point, StepShape
-from pcache.cost.profiled import compute_ns, profiled_ns
+from pcache.cost.points import LoadSequence, LoopSample, Point, StepShape
+from pcache.cost.profile import fitted
+from pcache.cost.profiled import busy_ns, profiled_ns
 from pcache.cost.throttle import mean_excess, next_load, throttled_ns
 from pcache.types import F8
 
@@ -38,7 +38,7 @@ def test_mean_excess_is_an_integral(
 
 def test_a_rested_gpu_slows_under_load_and_recovers() -> None:
     extend = StepShape(((0, 1024, 1),)).sums()
-    cool, computing = profiled_ns(MODEL, extend), compute_ns(MODEL, extend)
+    cool, computing = profiled_ns(MODEL, extend), busy_ns(MODEL, extend)
     first, second, *_, last = (throttled_ns(MODEL, extend, cool, computing, 0) for _ in range(200))
     assert cool < first < second < last
     assert last == throttled_ns(MODEL, extend, cool, computing, 0)
@@ -48,7 +48,7 @@ def test_a_rested_gpu_slows_under_load_and_recovers() -> None:
 def test_without_stages_nothing_is_slower() -> None:
     extend = StepShape(((0, 1024, 1),)).sums()
     model = MODEL._replace(throttle=np.zeros((0, 4)))
-    cool, computing = profiled_ns(model, extend), compute_ns(model, extend)
+    cool, computing = profiled_ns(model, extend), busy_ns(model, extend)
     assert [throttled_ns(model, extend, cool, computing, 0) for _ in range(9)] == [cool] * 9
 
 
@@ -81,7 +81,7 @@ def sequence(
         step = shapes[number].sums()
         step[0].recent_load, step[0].lasting_load = loads
         idle = 20_000.0
-        cool, computing = profiled_ns(model, step), compute_ns(model, step)
+        cool, computing = profiled_ns(model, step), busy_ns(model, step)
         took = throttled_ns(model, step, cool, computing, idle) * (1 + noise * rng.normal())
         loads = [float(step[0].recent_load), float(step[0].lasting_load)]
         steps.append((number, int(idle), int(took)))
@@ -159,7 +159,7 @@ def test_a_sequence_is_predicted_step_by_step() -> None:
 def test_the_fit_takes_the_throttle_off_single_steps() -> None:
     """Of steps measured after a rest, long ones were slowed all the same."""
     known = np.array(((0.4, 0.1, 0.3, 20e6), (0.0, 0.0, 0.5, 1e9)))
-    throttled = throttled_model(known, 0, 0)
+    throttled = throttled_model(known, 0.15, 0.5)
     shapes = [StepShape(((0, size, 1),)) for size in KNOTS if size > 1]
     shapes += [
         StepShape(((start, count, 2), (64, 1, 3)))
@@ -167,20 +167,50 @@ def test_the_fit_takes_the_throttle_off_single_steps() -> None:
         for count in (9, 300)
     ]
     shapes += [StepShape(((31, 1, size),)) for size in SIZES.decodes]
+    shapes += [StepShape(((4096, 1, num),), shared_tokens=4000) for num in (2, 8, 16)]
     points = []
     for shape in shapes:
         step = shape.sums()
-        cool, computing = profiled_ns(MODEL, step), compute_ns(MODEL, step)
+        cool, computing = profiled_ns(MODEL, step), busy_ns(MODEL, step)
         took = throttled_ns(throttled, step, cool, computing, 0)
         points.append(Point(shape, int(took), 0.0, int(took), 1000, 5))
     extends = [StepShape(((0, n, 1),)) for n in (256, 1024)]
-    decode = StepShape(((31, 1, 4),))
+    decode, sharing = StepShape(((31, 1, 4),)), StepShape(((4096, 1, 8),), shared_tokens=4000)
     turns = [[extends[0]], [extends[1]], [extends[1], decode, decode], [extends[0], decode]]
+    turns += [[extends[1], *[sharing] * 9], [extends[1], *[decode] * 9]]
     sequences = [sequence(shapes, throttled, 0.3e9, 0) for shapes in turns]
     off = []
     for known_sequences in (sequences, []):
-        model = fit_steps(points, KNOTS, CONTEXT_KNOTS, SIZES.table(), known_sequences)
+        profile = made_up_profile(
+            points=points, sequences=known_sequences, loop=[LoopSample(1, 1, True, False, 1, 1, 1)]
+        )
+        model = fitted(profile).cost().model
         both = [(profiled_ns(model, s.sums()), profiled_ns(MODEL, s.sums())) for s in shapes]
         off.append(max(abs(found / wanted - 1) for found, wanted in both))
+        assert model.power.tolist() == ([0.15, 0.5] if known_sequences else [0, 0])
     assert off[0] < 0.06
     assert off[1] > 0.1
+
+
+def test_a_gpu_that_keeps_its_clock_has_no_throttle() -> None:
+    extend, decode = StepShape(((0, 4096, 1),)), StepShape(((64, 1, 4),))
+    steady = throttled_model(np.zeros((0, 4)), 0, 0)
+    turns = [[extend], [extend, decode], [extend, *[decode] * 20]]
+    found = fit_throttle([sequence(shapes, steady, 1e9, 0) for shapes in turns], MODEL)
+    assert found.throttle.shape == (0, 4)
+    assert found.power.tolist() == [0, 0]
+
+
+def test_steps_that_waited_for_their_launch_say_nothing_of_the_throttle() -> None:
+    gpu = throttled_model(np.array(((0.3, 0.1, 0.3, 60e6), (0.2, 0.1, 0.6, 0.7e9))), 0.15, 0)
+    extends, decode = [StepShape(((0, n, 1),)) for n in (1024, 4096)], StepShape(((64, 1, 4),))
+    waiting, never = StepShape(((0, 300, 1),)), StepShape(((0, 9, 1),))
+    turns = [[extends[0]], [extends[1]], [extends[1], decode], [extends[0], decode, decode]]
+    sequences = [sequence(shapes, gpu, 1e9, 0) for shapes in turns]
+    late = int(20 * profiled_ns(MODEL, waiting.sums()))
+    rng = np.random.default_rng(1)
+    waited = tuple((0, 0, round(late * (1 + rng.random()))) for _ in range(50))
+    both = [LoadSequence((waiting, never), waited), *sequences]
+    assert fit_throttle(both, MODEL).throttle == pytest.approx(
+        fit_throttle(sequences, MODEL).throttle
+    )

@@ -49,14 +49,38 @@ def test_shapes_take_turns_until_time_is_over(monkeypatch: pytest.MonkeyPatch) -
     assert 20_000_000 < took < 10 * 30_000_000
 
 
-@pytest.mark.parametrize(("step", "context"), [(128, 65536), (8192, 65536), (8192, 2048)])
-def test_every_turn_is_within_the_limits(step: int, context: int) -> None:
-    limits = Limits(256, step, context, 600_000, 16, EngineSizes())
+@pytest.mark.parametrize(
+    ("rows", "step", "context", "kv_tokens"),
+    [
+        (256, 128, 65536, 600_000),
+        (256, 8192, 65536, 600_000),
+        (256, 8192, 2048, 600_000),
+        (256, 8192, 65536, 100_000),
+        (256, 8192, 65536, 10_000),
+        (2, 8192, 512, 600_000),
+    ],
+)
+def test_every_turn_is_within_the_limits(
+    rows: int, step: int, context: int, kv_tokens: int
+) -> None:
+    limits = Limits(rows, step, context, kv_tokens, 16, EngineSizes())
     turns = [shapes for shapes, _ in load_sequences(limits)]
-    assert all(limits.allow(shape) for shapes in turns for shape in shapes)
-    assert max(shape.new_tokens for shapes in turns for shape in shapes) == min(step, context)
-    decodes = {shape for shapes in turns for shape in shapes if shape.new_tokens < 64}
-    assert {shape.shared_tokens > 0 for shape in decodes} == {False, True}
+    shapes = {shape for turn in turns for shape in turn}
+    assert all(limits.allow(shape) for shape in shapes)
+    assert max(shape.new_tokens for shape in shapes) == min(step, context)
+    traffic = [set(turn) for turn in turns if len(turn) > 100]
+    assert len(traffic) == 2
+    for drawn in traffic:
+        decodes = {shape for shape in drawn if shape.new_tokens == shape.num_requests}
+        assert {shape.shared_tokens > 0 for shape in decodes} == {False, True}
+        mixed = {shape for shape in drawn - decodes if shape.num_requests > 1}
+        assert 0 < len(mixed) < len(drawn - decodes)
+
+
+def test_one_row_has_no_mixed_steps() -> None:
+    turns = load_sequences(Limits(1, 8192, 512, 600_000, 16, EngineSizes()))
+    assert {shape.num_requests for shapes, _ in turns for shape in shapes} == {1}
+    assert sum(len(set(shapes)) > 2 for shapes, _ in turns) == 2
 
 
 def test_turns_of_a_small_runner_have_decodes_too_and_none_twice() -> None:

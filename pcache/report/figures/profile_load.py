@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pcache.cost.contract import CostModel
-from pcache.cost.fit_throttle import predicted_ns
+from pcache.cost.fit_throttle import MOST_SLOWED, predicted_ns
 from pcache.cost.points import LoadSequence, StepShape
 from pcache.cost.profiled import profiled_ns
 from pcache.report.figures.chart import Chart
@@ -22,8 +22,8 @@ COLUMNS = 4
 
 
 def draw(sequences: Sequence[LoadSequence], model: CostModel, name: str) -> Chart | None:
-    """The prefills of each sequence; None without sequences."""
-    if not sequences:
+    """The prefills of each sequence; None where the model knows of no slowing down."""
+    if len(model.throttle) == 0:
         return None
     rows = -(-len(sequences) // COLUMNS)
     figure = new_figure(0.7 + 2.0 * rows)
@@ -53,7 +53,7 @@ def _panel(axis: Any, sequence: LoadSequence, model: CostModel) -> None:
     of_shape = np.array([profiled_ns(model, shape.sums()) for shape in sequence.shapes])
     full_clock = of_shape[table[:, 0].astype(int)]
     extends = [number for number, shape in enumerate(sequence.shapes) if _is_prefill(shape)]
-    shown = np.isin(table[:, 0], extends)
+    shown = np.isin(table[:, 0], extends) & (table[:, 2] <= MOST_SLOWED * full_clock)
     began = np.cumsum(table[:, 1] + table[:, 2]) - table[:, 2]
     at_ms = began[shown] / 1e6
     axis.plot(at_ms, (table[:, 2] / full_clock)[shown], ".", color=COLORS[0], markersize=4,
