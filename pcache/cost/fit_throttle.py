@@ -42,7 +42,7 @@ _DRAWS = (0.0, 0.15, 0.3, 0.45)
 """Of waiting for memory, where computing draws 1 and an idle GPU nothing."""
 _SHARED_BUSY = (0.0, 0.5, 1.0)
 
-MOST_SLOWED = 1.5
+MOST_SLOWED = 2.0
 """A power limit slows no step by more; one that took longer waited for its launch."""
 _ROUNDING = 1e-9
 
