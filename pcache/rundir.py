@@ -194,6 +194,9 @@ def read_run(path: Path) -> RunDirectory:
         raise RunDirectoryError(
             f"{path}: no summary.json here; give a directory that simulate, run or replay wrote"
         )
+    for name in ("config.json", "requests.parquet"):
+        if not (path / name).is_file():
+            raise RunDirectoryError(f"{path}: damaged run directory (no {name}); run it again")
     try:
         config = _object(path / "config.json")
         summary = _object(path / "summary.json")

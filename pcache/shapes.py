@@ -69,6 +69,7 @@ class GpuShape:
     flops: float
     memory_bandwidth_bytes: float
     memory_bytes: int
+    """The GB of its name as GiB: drivers report about 1 % less."""
     link_bandwidth_bytes: float
     """Bytes a second to another GPU of the same host, one direction (NVLink or PCIe)."""
 
@@ -193,13 +194,12 @@ MODELS: dict[str, ModelShape] = {
     )
 }
 
-_GB = 10**9
 _GIB = 2**30
 GPUS: dict[str, GpuShape] = {
     shape.name: shape
     for shape in (
         GpuShape("h100", 989e12, 3.35e12, 80 * _GIB, 450e9),
-        GpuShape("h200", 989e12, 4.8e12, 141 * _GB, 450e9),
+        GpuShape("h200", 989e12, 4.8e12, 141 * _GIB, 450e9),
         GpuShape("a100", 312e12, 2.039e12, 80 * _GIB, 300e9),
         GpuShape("l40s", 362e12, 864e9, 48 * _GIB, 32e9),
         GpuShape("rtx4090", 165e12, 1.008e12, 24 * _GIB, 32e9),

@@ -11,7 +11,7 @@ from benchmarks.study_app import Device, Only, Profile, Repeats, Runs, Seconds, 
 
 app = study_app(
     "Figures that are often quoted about prefix caching, each tried with its conditions stated. "
-    "`index` and `analyse` need no GPU; `measure` takes about three minutes of one, by the simulation."
+    "`index` and `analyse` need no GPU; `measure` takes about four minutes of one, by the simulation."
 )
 
 

@@ -74,6 +74,10 @@ def device_errors(doing: str) -> Iterator[None]:
             f"({detail})"
         ) from error
     except RuntimeError as error:  # AcceleratorError, and cuBLAS's, cuDNN's and the driver's own
+        if "can't allocate memory" in str(error):
+            raise DeviceError(
+                f"out of memory while {doing}: take a smaller KV pool, step budget or model"
+            ) from error
         if not isinstance(error, torch.AcceleratorError) and "CU" not in str(error):
             raise
         detail = str(error).splitlines()[0]

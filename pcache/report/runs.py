@@ -119,6 +119,13 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
             raise RunDirectoryError(
                 f"{path}: {problem}; give a directory that simulate, run or replay wrote with --out"
             )
+        level = len(below[0].relative_to(path).parts) - 1
+        for config in sorted(path.glob("*/" * level + "config.json")):
+            if not (config.parent / "summary.json").exists():
+                raise RunDirectoryError(
+                    f"{config.parent}: no summary.json here, the run was not written to its end; run "
+                    "it again or take the directory away"
+                )
         for summary in sorted(below, key=_place):
             found.setdefault(summary.parent.resolve(), summary.parent)
     return list(found.values())

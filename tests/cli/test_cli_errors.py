@@ -148,8 +148,8 @@ def runs(tmp_path: Path) -> Path:
     ("name", "content", "problem"),
     [
         ("summary.json", None, "no run directory here"),
-        ("config.json", None, "damaged run directory"),
-        ("requests.parquet", None, "damaged run directory"),
+        ("config.json", None, "damaged run directory (no config.json)"),
+        ("requests.parquet", None, "damaged run directory (no requests.parquet)"),
         ("summary.json", "{", "damaged run directory"),
         ("summary.json", "[]", "damaged run directory"),
         ("summary.json", "{}", "damaged run directory"),
@@ -178,3 +178,9 @@ def test_reports_of_nothing_and_to_nowhere(runs: Path, tmp_path: Path) -> None:
     assert "no run directory here" in refused("report", str(tmp_path / "none"), "--out", out)
     (tmp_path / "file").touch()
     assert "cannot" in refused("report", str(runs), "--out", str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("command", ["replay", "simulate"])
+def test_a_policy_whose_file_is_not_there(command: str) -> None:
+    error = refused(command, RAG, "--kv-tokens", "50k", "--policy", "hash/16/nofile.py:Mine")
+    assert "no file nofile.py; `pcache policy new` writes one" in error

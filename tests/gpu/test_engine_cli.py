@@ -246,3 +246,9 @@ def test_ending_before_time_zero_keeps_the_runs_before(
     run = check_partial(tmp_path / "hash-16", trace)
     assert run.summary["requests_finished"] == 0
     assert run.requests["cached_tokens"].tolist() == [-2] * 4
+
+
+def test_more_memory_than_a_cpu_has_is_one_line(trace: Path) -> None:
+    result = pcache(trace, "--policy", "hash", "--kv-tokens", "900000000000", code=2)
+    assert "out of memory while making a KV pool of" in result.stderr
+    assert "take a smaller KV pool" in result.stderr

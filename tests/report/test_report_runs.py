@@ -45,6 +45,15 @@ def test_nothing_there_is_an_error_that_says_so(tmp_path: Path) -> None:
         find_runs([tmp_path / "missing"])
 
 
+def test_a_run_that_was_not_written_to_its_end_is_not_passed_over(tmp_path: Path) -> None:
+    for path in pcache.replay(TRACE, "radix,none").write(tmp_path / "runs"):
+        last = path
+    (last / "summary.json").unlink()
+    for parent in (tmp_path / "runs", tmp_path):
+        with pytest.raises(RunDirectoryError, match=r"none-16: no summary.json here, the run was"):
+            find_runs([parent])
+
+
 def test_a_single_world_keeps_its_labels(tmp_path: Path) -> None:
     assert [run.name for run in loaded(tmp_path, RADIX, HASH)] == ["radix/1", "hash/16"]
 

@@ -31,7 +31,7 @@ def load_policy(reference: str) -> type[EvictionPolicy]:
     place = hashlib.sha256(str(Path(path).absolute()).encode()).hexdigest()[:16]
     spec = importlib.util.spec_from_file_location(f"pcache_policy_{place}", path)
     if spec is None or spec.loader is None or not Path(path).is_file():
-        raise ConfigError(f"--evict {reference}: no file {path}; `pcache policy new` writes one")
+        raise _no_file(reference, path)
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -47,11 +47,20 @@ def load_policy(reference: str) -> type[EvictionPolicy]:
 
 
 def describe_policy(eviction: str) -> dict[str, str]:
-    """The hash of the file that a policy comes from, for `config.json`; nothing for pcache's own."""
+    """The hash of the file that a policy comes from, for `config.json`; nothing for pcache's own.
+
+    Raises ConfigError where there is no such file.
+    """
     if ".py:" not in eviction:
         return {}
-    content = Path(eviction.rpartition(":")[0]).read_bytes()
-    return {"eviction_sha256": hashlib.sha256(content).hexdigest()}
+    path = eviction.rpartition(":")[0]
+    if not Path(path).is_file():
+        raise _no_file(eviction, path)
+    return {"eviction_sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+
+
+def _no_file(reference: str, path: str) -> ConfigError:
+    return ConfigError(f"--evict {reference}: no file {path}; `pcache policy new` writes one")
 
 
 def _where(error: BaseException, path: str) -> str:
