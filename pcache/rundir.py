@@ -22,6 +22,7 @@ import pandas as pd
 
 from pcache.errors import RunDirectoryError
 from pcache.types import I8
+from pcache.writable import try_writing
 
 __all__ = [
     "NOT_REACHED",
@@ -32,7 +33,7 @@ __all__ = [
     "WORLDS",
     "Run",
     "RunDirectory",
-    "make_place",
+    "check_place",
     "read_run",
     "write_run",
 ]
@@ -151,13 +152,10 @@ class RunDirectory:
     steps: pd.DataFrame | None
 
 
-def make_place(path: Path) -> None:
-    """Make a directory for run directories, before there are any. Raises RunDirectoryError where that
-    is impossible."""
+def check_place(path: Path) -> None:
+    """Raise RunDirectoryError where no run directories can be made below `path`; nothing stays."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / ".writable").touch()
-        (path / ".writable").unlink()
+        try_writing(path)
     except OSError as error:
         raise RunDirectoryError(
             f"{path}: cannot write run directories ({error.strerror}); choose another --out"

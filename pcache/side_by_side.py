@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pcache import api
 from pcache.errors import ConfigError
 from pcache.results import Results
-from pcache.rundir import make_place
+from pcache.rundir import check_place
 from pcache.shapes import MODELS
 from pcache.sim.latency import choose_latency
 from pcache.sim.replay_steps import Verdict, replay_steps
@@ -62,7 +62,7 @@ def compare(
 
     target = _simulated_on(settings, profile)
     _check_model(target, settings)
-    make_place(out)
+    check_place(out)
     measured, places, verdicts = [], [], []
     for number in range(1, repeat + 1):
         place = out / f"measured-{number}"

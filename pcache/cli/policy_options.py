@@ -118,20 +118,17 @@ SloTpot = Annotated[
 def check_out(out: Path | None) -> None:
     """Raise RunDirectoryError before anything runs whose results could not be written."""
     if out is not None:
-        from pcache.rundir import make_place
+        from pcache.rundir import check_place
 
-        make_place(out)
+        check_place(out)
 
 
-def print_results(
-    results: Results, out: Path | None, format: OutputFormat, *, written: bool = False
-) -> None:
-    """Write the run directories if asked, unless they are `written`, then print the tables and what to
-    know about them."""
+def print_results(results: Results, out: Path | None, format: OutputFormat) -> None:
+    """Print the tables of results, written below `out` if that is given, and what to know of them."""
     notes = list(results.notes)
     if out is not None:
-        paths = results.paths_below(out) if written else results.write(out)
-        notes.append(f"run directories: {', '.join(str(path) for path in paths)}")
+        paths = map(str, results.paths_below(out))
+        notes.append(f"run directories: {', '.join(paths)}")
         notes.append(f"next: pcache report {out} --out {out / 'report'}")
     if not results.complete:
         notes.insert(

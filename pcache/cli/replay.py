@@ -71,6 +71,8 @@ def replay(
             warm_up=warm_up,
             path=trace,
         )
+        if out is not None:
+            results.write(out)
         option.print_results(results, out, format)
     except PcacheError as error:
         fail(error)

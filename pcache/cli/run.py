@@ -141,7 +141,7 @@ def run(
                 out=out,
                 progress=lambda _label, done: update(done),
             )
-        option.print_results(results, out, format, written=True)
+        option.print_results(results, out, format)
         if failure := results.runs[-1].config["failure"]:
             raise DeviceError(failure)
     except PcacheError as error:

@@ -155,6 +155,8 @@ def simulate(
                 path=trace,
                 progress=lambda _label, done: update(done),
             )
+        if out is not None:
+            results.write(out)
         option.print_results(results, out, format)
     except PcacheError as error:
         fail(error)

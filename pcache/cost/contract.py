@@ -61,12 +61,12 @@ def step_record() -> Records:
     `context_tokens` (KV read by attention); of the requests with more than one new token alone
     `num_extends`, `extend_tokens`, `extend_context` and `tile_context`, the context of each tile of
     32 new tokens (T·P + 32·T(T+1)/2 for T tiles after P cached); `longest_extend` and
-    `longest_decode`, the longest context of either; `decode_padding`, what contexts of decodes lack to
-    CONTEXT_TILE positions; and `shared_context`, KV tokens read from blocks
-    that another request of the step reads too. Instants, by `timing.run_step`:
-    `launched_at_ns` (on the host), `starts_at_ns`, `ends_at_ns` (on the GPU), `host_free_at_ns`. And
-    what one step leaves to the next: `recent_load` and `lasting_load` of the GPU (`cost.throttle`),
-    for which one record has to describe all steps of a run in turn.
+    `longest_decode`, the longest context of either; `decode_padding`, what contexts of decodes lack
+    to CONTEXT_TILE positions; and `shared_context`, KV tokens read from blocks that another request
+    of the step reads too. Instants, by `timing.run_step`: `launched_at_ns` (on the host),
+    `starts_at_ns`, `ends_at_ns` (on the GPU), `host_free_at_ns`. And what one step leaves to the
+    next: `recent_load` and `lasting_load` of the GPU (`cost.throttle`), for which one record has to
+    describe all steps of a run in turn.
     """
     sums = (
         "prefill_tokens", "decode_tokens", "num_requests", "samples", "pairs", "context_tokens",

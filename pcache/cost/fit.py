@@ -133,24 +133,19 @@ def fit_host(
         [(s.plan_ns, s.num_requests, s.new_tokens) for s in loop],
     )
     _fit_terms(host, ("commit", "commit_request"), [(s.commit_ns, s.num_requests) for s in loop])
-    for name, graph in (("graph", True), ("eager", False)):
-        launches = [(s.launch_ns, s.num_requests) for s in loop if s.graph is graph]
-        if not graph:
-            launches += [
-                (p.host_ns, p.shape.num_requests)
-                for p in points
-                if not p.held_out and not runs_in_graph(steps, p.shape.sums())
-            ]
-        _fit_terms(host, (name, f"{name}_request"), launches)
+    single = [(p, runs_in_graph(steps, p.shape.sums())) for p in points if not p.held_out]
+    eager = [(p.host_ns, p.shape.num_requests) for p, graph in single if not graph]
+    for name, in_graph, more in (("graph", True, []), ("eager", False, eager)):
+        launches = [(s.launch_ns, s.num_requests) for s in loop if s.graph is in_graph]
+        _fit_terms(host, (name, f"{name}_request"), launches + more)
     if synchronous:  # there a launch holds the step itself
-        around = float(np.median([point.host_ns - point.gpu_ns for point in points]))
+        around = float(np.median([p.host_ns - p.gpu_ns for p, _ in single]))
         host |= {"eager": max(0.0, around), "eager_request": 0.0}
-    alone = [point for point in points if point.alone_ns and not point.held_out]
+    alone = [(p, graph) for p, graph in single if p.alone_ns]
     if alone and not synchronous:
-        host["submit"] = float(np.median([p.alone_ns - p.alone_gpu_ns for p in alone]))
+        host["submit"] = float(np.median([p.alone_ns - p.alone_gpu_ns for p, _ in alone]))
         late: dict[bool, list[int]] = {True: [], False: []}
-        for p in alone:
-            graph = runs_in_graph(steps, p.shape.sums())
+        for p, graph in alone:
             if graph or p.host_ns < _LAUNCHES_AHEAD * p.gpu_ns:
                 late[graph].append(p.alone_gpu_ns - p.gpu_ns)
         host["start"] = _median_of(late[True])

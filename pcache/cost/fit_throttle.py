@@ -40,14 +40,15 @@ _THRESHOLDS = ((0.0, 0.15, 0.3, 0.4, 0.5, 0.6, 0.7), (0.3, 0.4, 0.5, 0.6, 0.7, 0
 
 _DRAWS = (0.0, 0.15, 0.3, 0.45)
 """Of waiting for memory, where computing draws 1 and an idle GPU nothing."""
-_SHARED_BUSY = (0.0, 0.5, 1.0)
+_BUSY_PARTS = (0.0, 0.5, 1.0)
+"""Of the time in which decodes read shared context."""
 
 MOST_SLOWED = 2.0
 """A power limit slows no step by more; one that took longer waited for its launch."""
 _ROUNDING = 1e-9
 
 _MOSTLY_MEMORY = 0.3
-"""Without a shape of a smaller compute share the two slowdowns of a stage cannot be told apart."""
+"""Without a shape of a smaller busy share the two slowdowns of a stage cannot be told apart."""
 
 
 def predicted_ns(sequence: LoadSequence, model: CostModel) -> F8:
@@ -57,9 +58,9 @@ def predicted_ns(sequence: LoadSequence, model: CostModel) -> F8:
     recent = lasting = 0.0
     found = []
     for shape, idle_ns, _ in sequence.steps:
-        step, full_clock, computing = steps[shape]
+        step, full_clock, busy = steps[shape]
         step[0].recent_load, step[0].lasting_load = recent, lasting
-        found.append(throttled_ns(model, step, full_clock, computing, float(idle_ns)))
+        found.append(throttled_ns(model, step, full_clock, busy, float(idle_ns)))
         recent, lasting = float(step[0].recent_load), float(step[0].lasting_load)
     return np.array(found)
 
@@ -72,7 +73,7 @@ def fit_throttle(sequences: Sequence[LoadSequence], model: CostModel) -> CostMod
     for draw, shared_busy in _powers(sequences, model):
         steps = _flat(sequences, model._replace(power=np.array([draw, shared_busy])))
         wanted = steps.beyond_shapes(np.ones((len(steps.kinds), 1)))
-        least = min(least, (1 - _ROUNDING) * float(np.square(wanted).sum()))
+        least = min(least, (1 - _ROUNDING) * float(np.square(wanted).sum()))  # without any stage
         stages = [
             [
                 (tau, at, steps.beyond_shapes(_excesses(steps, tau, at, draw)))
@@ -97,7 +98,7 @@ def _powers(sequences: Sequence[LoadSequence], model: CostModel) -> Iterator[tup
     shares = any(shape.shared_tokens for sequence in sequences for shape in sequence.shapes)
     tells_memory = _tells_memory(_flat(sequences, model._replace(power=np.zeros(len(POWER)))))
     draws = _DRAWS if tells_memory else _DRAWS[:1]
-    return product(draws, _SHARED_BUSY if shares else _SHARED_BUSY[:1])
+    return product(draws, _BUSY_PARTS if shares else _BUSY_PARTS[:1])
 
 
 @dataclass(frozen=True, slots=True)

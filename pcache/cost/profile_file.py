@@ -18,6 +18,7 @@ from pcache.cost.throttle import POWER, STAGE
 from pcache.cost.timing import HOST
 from pcache.errors import ConfigError
 from pcache.shapes import ModelShape
+from pcache.writable import try_writing
 
 __all__ = ["check_writable", "incomplete_path", "read_profile", "write_profile"]
 
@@ -42,15 +43,9 @@ def check_writable(path: Path) -> None:
     if path.is_dir():
         raise ConfigError(f"{path} is a directory; give --out the file to write, as profile.json")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _partial(path).touch()
-        _partial(path).unlink()
+        try_writing(path.parent)
     except OSError as error:
         raise _cannot_write(path, error) from error
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
 
 
 def _cannot_write(path: Path, error: OSError) -> ConfigError:
@@ -78,8 +73,9 @@ def write_profile(profile: Profile, path: Path) -> None:
         parts.append(f"  {json.dumps(name)}: [\n{lines}\n  ]")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _partial(path).write_text("{\n" + ",\n".join(parts) + "\n}\n")
-        _partial(path).replace(path)
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text("{\n" + ",\n".join(parts) + "\n}\n")
+        partial.replace(path)
     except OSError as error:
         raise _cannot_write(path, error) from error
 

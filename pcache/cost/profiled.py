@@ -117,11 +117,12 @@ def eager_sizes(extend_tokens: int, decodes: int) -> tuple[int, int]:
 
 
 @hot
-def _shared_context(step: Records) -> int:
-    """KV tokens that decodes read from blocks which others read too."""
+def _decode_context(step: Records) -> tuple[int, int]:
+    """KV tokens that decodes read from blocks of their own, and from those that others read too."""
     sums = step[0]
     context = sums.context_tokens - sums.extend_context + sums.decode_padding
-    return min(sums.shared_context, context)
+    shared = min(sums.shared_context, context)
+    return context - shared, shared
 
 
 @hot
@@ -146,9 +147,8 @@ def profiled_ns(model: CostModel, step: Records) -> float:
         if sums.longest_extend > CONTEXT_TILE:
             duration += terms[_SPLIT_EXTENDS]
     if decodes > 0:
-        shared = _shared_context(step)
-        unshared = sums.context_tokens - sums.extend_context + sums.decode_padding - shared
-        duration += terms[_DECODE] * decodes + _interpolated(model.context, unshared)
+        own, shared = _decode_context(step)
+        duration += terms[_DECODE] * decodes + _interpolated(model.context, own)
         duration += terms[_SHARED_CONTEXT] * shared
         if sums.longest_decode > CONTEXT_TILE:
             duration += terms[_SPLIT_DECODES]
@@ -163,5 +163,6 @@ def busy_ns(model: CostModel, step: Records) -> float:
     sums, last = step[0], len(model.linear) - 1
     tokens = sums.extend_tokens + sums.num_requests - sums.num_extends
     linear = model.linear[last, 1] / model.linear[last, 0]
-    shared = model.power[_SHARED_BUSY] * model.terms[_SHARED_CONTEXT] * _shared_context(step)
-    return tokens * linear + model.terms[_TILE_CONTEXT] * sums.tile_context + shared
+    _, shared = _decode_context(step)
+    reading = model.power[_SHARED_BUSY] * model.terms[_SHARED_CONTEXT] * shared
+    return tokens * linear + model.terms[_TILE_CONTEXT] * sums.tile_context + reading

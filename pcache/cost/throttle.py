@@ -1,6 +1,6 @@
 """A GPU at its power limit lowers its clock, and its steps take longer.
 
-A step draws power by its compute share, how much of its time the GPU is busy (`profiled.busy_ns`
+A step draws power by its busy share, how much of its time the GPU is busy (`profiled.busy_ns`
 over its duration): 1 while it is, `draw` in the rest of its time, when it waits for memory, and 0 when
 the GPU idles. Busy are the tensor cores, and for a part `shared_busy` of the time decodes that read
 what others read too: it comes from the GPU's cache, with less waiting. Power is limited on average over
@@ -57,7 +57,7 @@ def mean_excess(load: float, power: float, elapsed: float, threshold: float) -> 
 
 @hot
 def power_of(share: float, draw: float) -> float:
-    """What a step of this compute share draws."""
+    """What a step of this busy share draws."""
     return share + draw * (1 - share)
 
 

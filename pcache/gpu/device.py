@@ -67,18 +67,12 @@ def device_errors(doing: str) -> Iterator[None]:
     """Turn running out of memory, losing the GPU and what its libraries report into DeviceError."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        detail = str(error).splitlines()[0]
-        raise DeviceError(
-            f"out of GPU memory while {doing}: take a smaller KV pool, step budget or model "
-            f"({detail})"
-        ) from error
     except RuntimeError as error:  # AcceleratorError, and cuBLAS's, cuDNN's and the driver's own
-        if "can't allocate memory" in str(error):
+        detail = str(error).partition("\n")[0]
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in detail:
             raise DeviceError(
-                f"out of memory while {doing}: take a smaller KV pool, step budget or model"
+                f"out of memory while {doing}: take a smaller KV pool, step budget or model ({detail})"
             ) from error
         if not isinstance(error, torch.AcceleratorError) and "CU" not in str(error):
             raise
-        detail = str(error).splitlines()[0]
         raise DeviceError(f"the GPU failed while {doing}: {detail}") from error

@@ -184,3 +184,10 @@ def test_reports_of_nothing_and_to_nowhere(runs: Path, tmp_path: Path) -> None:
 def test_a_policy_whose_file_is_not_there(command: str) -> None:
     error = refused(command, RAG, "--kv-tokens", "50k", "--policy", "hash/16/nofile.py:Mine")
     assert "no file nofile.py; `pcache policy new` writes one" in error
+
+
+@pytest.mark.parametrize("command", ["replay", "simulate"])
+def test_what_is_refused_leaves_no_directory(command: str, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "runs"
+    refused(command, RAG, "--limit", "5", "--policy", "hash,foo", "--out", str(out))
+    assert not out.parent.exists()
